@@ -1,0 +1,1 @@
+"""migbench: score vision-language models on MIG-Bench, the multi-image grounding benchmark."""

@@ -1,0 +1,1 @@
+"""How a model is run. Adapters know `migbench.messages` and nothing else of migbench."""
