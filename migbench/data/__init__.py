@@ -1,0 +1,1 @@
+"""The data set: annotation files, image folders, their inspection and download."""

@@ -1,0 +1,124 @@
+"""The tasks: what each of them is, read from the YAML files that lmms-eval reads too.
+
+The top-level keys of a task file belong to lmms-eval; what migbench needs stands under
+``metadata``. A new task is a new file; no Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from migbench.errors import DataError, UsageError
+from migbench.ordinals import ordinal
+from migbench.yaml_files import as_record, read_yaml
+
+GROUP_FILE = "migbench.yaml"
+
+
+class TargetImage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which image of the set holds the target; images count from 1, as in the questions.
+
+    Either it is ``always`` the same one, or a field of the record names it, where ``pattern``
+    finds the ordinal; ``default`` is taken where it does not.
+    """
+
+    always: int | None = None
+    named_by: str | None = None
+    pattern: str = ""
+    default: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.always is None) == (self.named_by is None):
+            raise ValueError("give either 'always' or 'named_by'")
+        if self.named_by not in (None, "question", "additional_info"):
+            raise ValueError("'named_by' is question or additional_info")
+        if self.named_by and re.compile(self.pattern).groups != 1:
+            raise ValueError("'pattern' needs one group, around the ordinal")
+
+    def find(self, question: str, additional_info: str) -> tuple[int | None, int | None]:
+        """The image that holds the target and the image that the question asks for, from 1.
+
+        The second is None where the question leaves open which image to look in. The first is None
+        where the record does not say, which is a defect of the record.
+        """
+        if self.always is not None:
+            return self.always, self.always
+        match = re.search(
+            self.pattern, question if self.named_by == "question" else additional_info
+        )
+        number = ordinal(match.group(1)) if match else None
+        if number is None:
+            return self.default, None
+        return number, number if self.named_by == "question" else None
+
+
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One task. ``key`` is its name in the annotation file, ``column`` its name in Table 1."""
+
+    key: str
+    title: str
+    column: str
+    group: str
+    subgroup: str
+    target_image: TargetImage
+    instances: dict[str, int] = {}
+    """How many instances each known version of the data has."""
+
+
+@cache
+def tasks_folder() -> Path:
+    """Where the task files lie: inside the installed package, or beside it in a clone."""
+    package = Path(__file__).parent
+    packaged = package / "_tasks"
+    return packaged if packaged.is_dir() else package.parent / "tasks"
+
+
+@cache
+def load_tasks(folder: Path | None = None) -> tuple[TaskSpec, ...]:
+    """All tasks, in the column order of Table 1 (the order of the group file).
+
+    Tasks that the group file does not list follow, by name. Raises `DataError`.
+    """
+    folder = folder or tasks_folder()
+    paths = {path.stem: path for path in folder.glob("*.yaml") if path.name != GROUP_FILE}
+    group = read_yaml(folder / GROUP_FILE).get("task", [])
+    if unknown := [name for name in group if name not in paths]:
+        raise DataError(f"{folder / GROUP_FILE}: no file for the tasks {', '.join(unknown)}")
+    ordered = [*group, *sorted(paths.keys() - set(group))]
+    return tuple(_read_task(paths[name]) for name in ordered)
+
+
+def _read_task(path: Path) -> TaskSpec:
+    content = read_yaml(path)
+    if "metadata" not in content:
+        raise DataError(f"{path}: a task file of migbench needs the key 'metadata'")
+    return as_record(content["metadata"], TaskSpec, path)
+
+
+def task_hashes() -> dict[str, str]:
+    """SHA-256 of every task's file, by key: a run records them."""
+    return {
+        spec.key: hashlib.sha256(msgspec.json.encode(spec, order="deterministic")).hexdigest()
+        for spec in load_tasks()
+    }
+
+
+def select_tasks(names: Iterable[str]) -> tuple[TaskSpec, ...]:
+    """The tasks of these names (key or Table 1 column, any case), in Table 1's order.
+
+    No names: all tasks. Raises `UsageError` for a name that no task has.
+    """
+    tasks = load_tasks()
+    known = {name.lower(): spec.key for spec in tasks for name in (spec.key, spec.column)}
+    wanted = {name.strip().lower() for name in names}
+    if unknown := sorted(wanted - known.keys()):
+        choices = ", ".join(f"{spec.key} ({spec.column})" for spec in tasks)
+        raise UsageError(f"no task is called {', '.join(unknown)}; choose from {choices}")
+    keys = {known[name] for name in wanted}
+    return tuple(spec for spec in tasks if spec.key in keys or not keys)
