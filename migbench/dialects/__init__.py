@@ -1,0 +1,23 @@
+"""Dialects: how each model family is asked, and how it writes a box.
+
+A dialect is data, one YAML file a family under ``families/``, and two pure functions over it:
+`ask` makes a request from a turn, `read` makes boxes, or the reason why there are none, from an
+answer. Nothing here looks at a model, the network or the ground truth.
+"""
+
+from migbench.dialects.asking import ask
+from migbench.dialects.dialect import Dialect, PromptSet, find_dialect, load_dialects
+from migbench.dialects.reading import FoundBox, Reading, Unread, read, unread_reason
+
+__all__ = [
+    "Dialect",
+    "FoundBox",
+    "PromptSet",
+    "Reading",
+    "Unread",
+    "ask",
+    "find_dialect",
+    "load_dialects",
+    "read",
+    "unread_reason",
+]

@@ -1,0 +1,81 @@
+"""Asking: a turn in the data set's own wording becomes a request in a family's dialect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from migbench.boxes import Box, Order
+from migbench.dialects.dialect import Dialect, PromptSet, wording
+from migbench.hashing import short_hash
+from migbench.messages import Generation, ImageFile, Part, Request
+from migbench.questions import Turn
+
+_PHRASE = re.compile(r"<\|object_ref_start\|>(.*?)<\|object_ref_end\|>", re.DOTALL)
+_BOX = re.compile(r"<\|box_start\|>\((\d+),(\d+)\),\((\d+),(\d+)\)<\|box_end\|>")
+_BOX_IN_PARENTHESES = re.compile(rf"\({_BOX.pattern}\)")
+
+
+def ask(
+    dialect: Dialect,
+    turn: Turn,
+    images: Sequence[ImageFile],
+    *,
+    prompts: PromptSet = PromptSet.RELEASED,
+    generation: Generation = Generation(),
+) -> Request:
+    """The request for a turn; ``images`` is the question's whole image set.
+
+    All images come first, then the question, then the sentence that asks for the format. Raises
+    `ModelError` where a reference box must be written in pixels and its image cannot be read.
+    """
+    shown = [images[index] for index in turn.images]
+    text = rewrite(dialect, turn.text, images, prompts) + wording(dialect.format, prompts)
+    before, after = dialect.image.split("{image}")
+    parts: list[Part] = []
+    for number, image in enumerate(shown, start=1):
+        parts += [before.format(k=number), image, after.format(k=number)]
+    return Request(
+        parts=_joined([*parts, text]),
+        generation=generation,
+        image_set=short_hash(*(image.name for image in images)),
+    )
+
+
+def rewrite(dialect: Dialect, text: str, images: Sequence[ImageFile], prompts: PromptSet) -> str:
+    """A question with its reference phrases and boxes as the family writes them.
+
+    The data set's reference boxes all lie in the first image.
+    """
+    text = _PHRASE.sub(lambda match: dialect.phrase.format(phrase=match.group(1)), text)
+    if dialect.box is None:
+        return _BOX.sub("", _BOX_IN_PARENTHESES.sub("", text))
+    template = wording(dialect.box, prompts)
+    return _BOX.sub(lambda match: _write_box(dialect, template, match, images), text)
+
+
+def _write_box(
+    dialect: Dialect, template: str, match: re.Match[str], images: Sequence[ImageFile]
+) -> str:
+    raw = match.groups()
+    convention = replace(dialect.convention, order=Order.XYXY)
+    size = images[0].size() if convention.needs_size else None
+    edges = convention.from_unit(Box(*(int(digits) / 1000 for digits in raw)), size)
+    digits = 3 if convention.scale == 1 else 0
+    x1, y1, x2, y2 = edges
+    numbers = {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "w": x2 - x1, "h": y2 - y1}
+    fields = {name: f"{number:.{digits}f}" for name, number in numbers.items()}
+    raw_fields = zip(("raw_x1", "raw_y1", "raw_x2", "raw_y2"), raw, strict=True)
+    return template.format(**fields, **dict(raw_fields))
+
+
+def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The parts without empty texts, neighbouring texts made one."""
+    joined: list[Part] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        elif part != "":
+            joined.append(part)
+    return tuple(joined)

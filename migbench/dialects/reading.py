@@ -1,0 +1,165 @@
+"""Reading an answer: the boxes in it, or the reason why there are none.
+
+Only the final answer part is read: inside ``<answer>``, after ``</think>``, or the whole text
+where there is neither. Readers never raise on any text, and never see the ground truth.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from migbench.boxes import Box
+from migbench.dialects.dialect import Dialect
+from migbench.dialects.mentions import Mention, image_mentions
+from migbench.dialects.syntax import box_pattern, plain
+from migbench.errors import DataError
+from migbench.messages import Size
+
+
+class Unread(StrEnum):
+    """Why an answer gave no box; the first that applies."""
+
+    TRUNCATED = "truncated"
+    """The token limit was reached before a box was complete."""
+    REFUSED = "refused"
+    """The model says that it cannot, or that there is nothing to find."""
+    UNREADABLE = "unreadable"
+    """No box in the declared syntax."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBox:
+    """A box in an answer: in 0-1 of the original image, not clipped, corners not sorted.
+
+    ``image`` is the one that the answer puts it in (from 0; None: it does not say); ``start`` and
+    ``end`` are its place in the answer's text.
+    """
+
+    box: Box
+    image: int | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read from an answer: boxes in their order, or the reason for none.
+
+    ``named_image`` is the first image (from 0) that the answer's final part names at all.
+    """
+
+    boxes: tuple[FoundBox, ...] = ()
+    unread: Unread | None = None
+    named_image: int | None = None
+
+    def choose(self, asked_image: int | None) -> FoundBox | None:
+        """The box labelled with the asked image, else the first."""
+        labelled = (found for found in self.boxes if found.image == asked_image is not None)
+        return next(labelled, self.boxes[0] if self.boxes else None)
+
+
+def read(
+    dialect: Dialect,
+    text: str,
+    *,
+    truncated: bool = False,
+    sizes: Sequence[Size] | None = None,
+    image: int = 0,
+) -> Reading:
+    """Read an answer in a dialect.
+
+    ``sizes`` are the question's images' sizes in pixels, needed only where
+    ``dialect.convention.needs_size``; a box that the answer puts in no image is taken to lie in
+    ``image`` (from 0). Raises `DataError` where sizes are needed and not given.
+    """
+    if dialect.convention.needs_size and sizes is None:
+        raise DataError(
+            f"dialect {dialect.name} counts in pixels: the images' sizes are needed; "
+            "pass --images with the folder that holds them"
+        )
+    start, end = final_part(text)
+    part = plain(text[start:end])
+    matches = list(box_pattern(dialect.syntax).finditer(part))
+    mentions = list(image_mentions(part))
+    named = mentions[0].image if mentions else None
+    if not matches:
+        return Reading(unread=unread_reason(part, truncated=truncated), named_image=named)
+    found = []
+    for match, label in zip(matches, _labels(matches, mentions), strict=True):
+        numbers = [float(number) for number in match.groups() if number is not None]
+        size = None
+        if sizes is not None:
+            size = sizes[label if label is not None and label < len(sizes) else image]
+        box = dialect.convention.to_unit(numbers, size)
+        found.append(FoundBox(box, label, start + match.start(), start + match.end()))
+    return Reading(tuple(found), named_image=named)
+
+
+_THINK_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_THINK_START = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_ANSWER_START = re.compile(r"<answer>", re.IGNORECASE)
+_ANSWER_END = re.compile(r"</answer>", re.IGNORECASE)
+
+
+def final_part(text: str) -> tuple[int, int]:
+    """Start and end of the part of an answer that is final.
+
+    The last ``<answer>`` after the last ``</think>``; else what follows that; else the whole text.
+    A thought that never ends leaves no final part, unless an ``<answer>`` stands in it.
+    """
+    start = 0
+    for thought in _THINK_END.finditer(text):
+        start = thought.end()
+    answers = list(_ANSWER_START.finditer(text, start))
+    if answers:
+        start = answers[-1].end()
+        closing = _ANSWER_END.search(text, start)
+        return start, closing.start() if closing else len(text)
+    unfinished = _THINK_START.search(text, start)
+    return start, unfinished.start() if unfinished else len(text)
+
+
+def _labels(matches: Sequence[re.Match[str]], mentions: Sequence[Mention]) -> Iterator[int | None]:
+    """For each box the image that the answer puts it in.
+
+    An answer names images either before its boxes ("Image-1: (...)") or after them ("(...) in the
+    first image"); its first box tells which. A mention belongs to one box alone.
+    """
+    labels_come_first = any(mention.start < matches[0].start() for mention in mentions)
+    starts = [mention.start for mention in mentions]
+    for number, match in enumerate(matches):
+        if labels_come_first:
+            previous_end = matches[number - 1].end() if number else 0
+            near = mentions[bisect_left(starts, previous_end) : bisect_left(starts, match.start())]
+            yield near[-1].image if near else None
+        else:
+            following = matches[number + 1 : number + 2]
+            end = bisect_left(starts, following[0].start()) if following else len(mentions)
+            near = mentions[bisect_left(starts, match.end()) : end]
+            yield near[0].image if near else None
+
+
+_CANNOT_WHAT = (
+    "find|locate|identify|determine|provide|see|help|assist|answer|detect|give|view|process"
+)
+_REFUSAL = re.compile(
+    r"\b(?:i(?:'m|’m| am)? (?:sorry|unable)|sorry\b|apologi[sz]e|unable to|not able to|as an ai\b"
+    rf"|(?:can(?:not|'t|’t| not)|could(?: not|n't|n’t)) (?:be )?(?:{_CANNOT_WHAT}|found|located)"
+    r"|no (?:such|matching|visible|corresponding|differences?|object|target)\b"
+    r"|there (?:is|are) no\b|(?:does not|doesn't|doesn’t) (?:appear|exist|contain)"
+    r"|not (?:visible|present|possible))"
+    r"|抱歉|对不起|无法|不能|没有(?:找到|发现)|找不到|不存在|申し訳|できません|見つかりません"
+    r"|lo siento|no puedo|désolé|je ne (?:peux|vois)|leider|kann (?:ich )?nicht",
+    re.IGNORECASE,
+)
+
+
+def unread_reason(text: str, *, truncated: bool) -> Unread:
+    """Why an answer without a box has none."""
+    if truncated:
+        return Unread.TRUNCATED
+    return Unread.REFUSED if _REFUSAL.search(text) else Unread.UNREADABLE

@@ -1,0 +1,13 @@
+"""How instances become questions. An evaluator is a function from instances to questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from migbench.data.annotations import Instance
+from migbench.evaluators.polling import polling
+from migbench.questions import Question
+
+Evaluator = Callable[[Iterable[Instance]], Iterator[Question]]
+
+EVALUATORS: dict[str, Evaluator] = {"polling": polling}
