@@ -1,0 +1,133 @@
+"""Starting a model: find its adapter, check the settings, complete a simple class's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from migbench.errors import AdapterError, MigbenchError, UsageError
+from migbench.messages import Adapter, Answer, Request
+from migbench.models import Model
+
+GROUP = "migbench.model_adapters"
+
+
+def adapter_names() -> list[str]:
+    """Names of the installed adapters."""
+    return sorted(entry.name for entry in entry_points(group=GROUP))
+
+
+def start_adapter(model: Model) -> Adapter:
+    """The running model. Raises `UsageError` for settings it does not take, else `AdapterError`."""
+    factory = find_adapter(model.adapter)
+    parameters = inspect.signature(factory).parameters
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    offered = {
+        "checkpoint": model.checkpoint,
+        "revision": model.revision,
+        "min_pixels": model.pixels.min,
+        "max_pixels": model.pixels.max,
+    }
+    arguments = {key: value for key, value in offered.items() if key in parameters and value}
+    arguments |= model.settings
+    if unknown := sorted(set(arguments) - set(parameters)) if not takes_any else []:
+        raise UsageError(
+            f"adapter {model.adapter} has no setting {', '.join(unknown)}; "
+            f"it takes {', '.join(parameters) or 'none'}"
+        )
+    missing = [
+        key
+        for key, one in parameters.items()
+        if one.default is one.empty
+        and key not in arguments
+        and one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
+    ]
+    if missing:
+        flags = " ".join(f"--model-arg {key}=..." for key in missing)
+        raise UsageError(f"adapter {model.adapter} needs a setting more: {flags}")
+    try:
+        started = factory(**arguments)
+    except MigbenchError:
+        raise
+    except Exception as error:
+        raise AdapterError(
+            f"adapter {model.adapter} did not start: {type(error).__name__}: {error}"
+        ) from error
+    is_full = inspect.iscoroutinefunction(getattr(started, "answer", None))
+    return cast(Adapter, started) if is_full else _InThreads(model.adapter, started)
+
+
+def find_adapter(name: str) -> Callable[..., Any]:
+    """The adapter's class: by entry point, or by ``path/to/file.py:Class``."""
+    path, colon, attribute = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _load_from_file(Path(path), attribute)
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
+    if not found:
+        raise UsageError(
+            f"--adapter {name}: choose from {', '.join(adapter_names())}, or path/to/file.py:Class"
+        )
+    return _load_entry_point(found[0])
+
+
+def _load_entry_point(entry: EntryPoint) -> Callable[..., Any]:
+    try:
+        return cast(Callable[..., Any], entry.load())
+    except ImportError as error:
+        raise AdapterError(
+            f"adapter {entry.name} cannot be imported: {error}; "
+            f"try `pip install 'migbench[{entry.name}]'`"
+        ) from error
+
+
+def _load_from_file(path: Path, attribute: str) -> Callable[..., Any]:
+    if not path.is_file():
+        raise UsageError(f"--adapter: no file {path}")
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    if specification is None or specification.loader is None:
+        raise UsageError(f"--adapter: {path} is not a Python file")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules.setdefault(path.stem, module)
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        raise AdapterError(f"{path}: {type(error).__name__}: {error}") from error
+    if not hasattr(module, attribute):
+        raise UsageError(f"--adapter: {path} has no class {attribute}")
+    return cast(Callable[..., Any], getattr(module, attribute))
+
+
+class _InThreads:
+    """Gives a class with a plain ``answer(request)`` the full protocol, in ``capacity`` threads."""
+
+    def __init__(self, name: str, plain: Any) -> None:
+        if not callable(getattr(plain, "answer", None)):
+            raise UsageError(f"adapter {name}: its class needs a method answer(request)")
+        self._name = name
+        self._plain = plain
+        self.capacity = int(getattr(plain, "capacity", 1))
+        self.needs_images = bool(getattr(plain, "needs_images", True))
+        self._threads = ThreadPoolExecutor(self.capacity, thread_name_prefix="adapter")
+
+    async def answer(self, request: Request) -> Answer:
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._threads, self._plain.answer, request)
+        if isinstance(answer, str):
+            return Answer(answer)
+        if not isinstance(answer, Answer):
+            raise TypeError(f"answer() gave {type(answer).__name__}, not Answer or str")
+        return answer
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        close = getattr(self._plain, "close", None)
+        result = close() if close else None
+        if inspect.isawaitable(result):
+            await result

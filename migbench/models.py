@@ -1,0 +1,170 @@
+"""Models: from what the user names to a full description of what is run and how it is read.
+
+A profile is a named model: checkpoint, dialect, adapter, settings, corrections. Profiles and
+adapters are found by entry point (``migbench.profiles``, ``migbench.model_adapters``), a third
+party's like our own, or an adapter by ``path/to/file.py:Class``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from migbench.corrections import Correction
+from migbench.dialects import Dialect, find_dialect, load_dialects
+from migbench.errors import DataError, UsageError
+from migbench.messages import Generation
+from migbench.yaml_files import as_record, read_yaml
+
+
+class Pixels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of the image area that the model sees, in pixels; None leaves the model's own."""
+
+    min: int | None = None
+    max: int | None = None
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named model, as its YAML file gives it."""
+
+    name: str
+    title: str
+    checkpoint: str | None = None
+    revision: str | None = None
+    adapter: str = "transformers"
+    dialect: str
+    generation: Generation = Generation()
+    pixels: Pixels = Pixels()
+    settings: dict[str, Any] = {}
+    """Keywords of the adapter's constructor."""
+    corrections: Correction | None = None
+    published: str | None = None
+    """The row of Table 1 or 11 that is this model's, under direct inference."""
+    status: Literal["verified", "unverified"] = "unverified"
+    source: str
+    notes: str = ""
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What decides a model's answers and how they are read; part of a run's manifest."""
+
+    name: str
+    checkpoint: str | None
+    revision: str | None
+    adapter: str
+    dialect: Dialect
+    generation: Generation
+    pixels: Pixels
+    settings: dict[str, Any]
+    corrections: Correction | None
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says about a model, beyond its name."""
+
+    adapter: str | None = None
+    dialect: Dialect | None = None
+    revision: str | None = None
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    pixels: Pixels = Pixels()
+    settings: Mapping[str, Any] = {}
+
+
+@cache
+def load_profiles() -> dict[str, Profile]:
+    """All profiles by name; a name that two packages claim is refused. Raises `DataError`."""
+    profiles: dict[str, Profile] = {}
+    for entry in sorted(entry_points(group="migbench.profiles"), key=lambda entry: entry.name):
+        folder = Path(str(files(entry.value)))
+        for path in sorted(folder.glob("*.yaml")):
+            if path.stem in profiles:
+                raise DataError(f"{path}: a profile named {path.stem} exists already")
+            record = {"name": path.stem, **read_yaml(path)}
+            profiles[path.stem] = as_record(record, Profile, path)
+    return profiles
+
+
+def resolve_model(name: str, overrides: Overrides = Overrides()) -> Model:
+    """The model that the user means: a profile, a checkpoint folder, or a name for an adapter.
+
+    Raises `UsageError` where the dialect is not known: it is declared, never guessed.
+    """
+    profile = load_profiles().get(name) or _profile_of_checkpoint(name, overrides)
+    adapter = overrides.adapter or profile.adapter
+    # A profile's settings are keywords of its own adapter; another one has other keywords.
+    settings = profile.settings if adapter == profile.adapter else {}
+    pixels = Pixels(
+        min=overrides.pixels.min or profile.pixels.min,
+        max=overrides.pixels.max or profile.pixels.max,
+    )
+    dialect = overrides.dialect or find_dialect(profile.dialect)
+    return Model(
+        name=profile.name,
+        checkpoint=profile.checkpoint,
+        revision=overrides.revision or profile.revision,
+        adapter=adapter,
+        dialect=dialect.with_pixels(pixels.min, pixels.max),
+        generation=_override(profile.generation, overrides),
+        pixels=pixels,
+        settings={**settings, **overrides.settings},
+        corrections=profile.corrections,
+    )
+
+
+def _override(generation: Generation, overrides: Overrides) -> Generation:
+    changes = {
+        field: value
+        for field in ("max_new_tokens", "temperature", "seed")
+        if (value := getattr(overrides, field)) is not None
+    }
+    return msgspec.structs.replace(generation, **changes)
+
+
+def _profile_of_checkpoint(name: str, overrides: Overrides) -> Profile:
+    """A profile for a checkpoint folder, a hub id or a served model's name."""
+    path = Path(name)
+    is_known_kind = overrides.adapter is not None or path.is_dir() or name.count("/") == 1
+    if not is_known_kind:
+        raise UsageError(
+            f"--model {name}: no such profile or folder. `migbench models` lists the profiles; "
+            "a checkpoint is a folder or a hub id (owner/name); "
+            "with --adapter any name will do"
+        )
+    dialect = overrides.dialect.name if overrides.dialect else _native_dialect(name, path)
+    return Profile(
+        name=path.resolve().name if path.is_dir() else name,
+        title=name,
+        checkpoint=str(path.resolve()) if path.is_dir() else name,
+        dialect=dialect,
+        source="given on the command line",
+    )
+
+
+def _native_dialect(name: str, folder: Path) -> str:
+    """The dialect that claims a checkpoint's ``model_type``. Raises `UsageError` if none does."""
+    config = folder / "config.json"
+    model_type = None
+    if config.is_file():
+        try:
+            model_type = json.loads(config.read_bytes())["model_type"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{config}: not a checkpoint's configuration ({error})") from error
+    claims = [
+        dialect.name for dialect in load_dialects().values() if model_type in dialect.model_types
+    ]
+    if len(claims) == 1:
+        return claims[0]
+    found = f"no dialect claims its model_type {model_type!r}" if model_type else "not a profile"
+    raise UsageError(
+        f"--model {name}: {found}; say how the model writes boxes: --dialect NAME "
+        f"({', '.join(load_dialects())}) or custom"
+    )

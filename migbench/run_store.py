@@ -1,0 +1,270 @@
+"""The run folder: what was asked of whom, and every answer from the moment it arrived.
+
+``run.json`` is the manifest; ``answers.jsonl`` holds one line a turn, appended and flushed as it
+lands. Killing the process loses only what was in flight; a line cut off by that is dropped when
+the run is opened again. A folder holds the answers of one model under one set of settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from migbench.errors import DataError, UsageError
+from migbench.models import Model
+
+MANIFEST = "run.json"
+ANSWERS = "answers.jsonl"
+LOCK = ".lock"
+SCHEMA = 1
+
+
+class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One turn of one question: what was said, or why nothing was.
+
+    ``key`` identifies the request: model, texts, image bytes and generation settings. ``sizes`` are
+    the question's images' (width, height) in pixels, kept where the dialect counts in pixels.
+    """
+
+    question: str
+    turn: int = 0
+    key: str = ""
+    prompt: str = ""
+    text: str | None = None
+    truncated: bool = False
+    error: str | None = None
+    sizes: list[tuple[int, int]] | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float | None = None
+    reused: bool = False
+    """Copied from an equal request's answer instead of asked again."""
+
+
+class AnnotationSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Which annotation file a run is on."""
+
+    path: str
+    sha256: str
+    version: str
+    scale: float
+
+    @property
+    def label(self) -> str:
+        """Its name under a table."""
+        if self.version != "custom":
+            return self.version
+        return f"{Path(self.path).name} ({self.sha256[:8]})"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides a run's answers; a run is resumed only under equal settings."""
+
+    model: Model
+    evaluator: str = "polling"
+    strategy: str = "direct"
+    prompts: str = "released"
+    annotations: AnnotationSource
+    tasks: dict[str, str]
+    """SHA-256 of the task's definition, by key of the tasks that were asked."""
+    limit: int | None = None
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and with what a run was made."""
+
+    migbench: str
+    commit: str | None
+    packages: dict[str, str]
+    python: str
+    machine: str
+    command: list[str]
+
+
+Status = Literal["running", "stopped", "incomplete", "complete"]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``run.json`` says."""
+
+    schema: int = SCHEMA
+    created: str
+    status: Status
+    settings: Settings
+    environment: Environment
+    images: str | None = None
+    """The image folder."""
+    questions: int = 0
+    """How many questions the run asks."""
+    origin: str = "run"
+    """``run``, or where imported answers came from."""
+
+
+class Run:
+    """A stored run, read-only: its manifest, and its answers by question and turn."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the folder. Raises `DataError` where it is not a run, naming file and line."""
+        self.folder = folder
+        self.manifest = _read_manifest(folder)
+        self.lines: dict[tuple[str, int], AnswerLine] = {}
+        for line in _read_lines(folder / ANSWERS):
+            self._keep(line)
+
+    @property
+    def settings(self) -> Settings:
+        """The run's settings."""
+        return self.manifest.settings
+
+    def _keep(self, line: AnswerLine) -> None:
+        place = (line.question, line.turn)
+        known = self.lines.get(place)
+        # A late failure (a second attempt, an old process) never hides an answer.
+        if known is None or known.text is None or line.text is not None:
+            self.lines[place] = line
+
+
+class RunStore(Run):
+    """A run that is being written; one process at a time holds it."""
+
+    def __init__(self, folder: Path, lock: FileLock) -> None:
+        """Use `open_run`."""
+        super().__init__(folder)
+        self._lock = lock
+        path = folder / ANSWERS
+        _cut_torn_line(path)
+        self._file: IO[bytes] = path.open("ab")
+        self.by_key = {line.key: line for line in self.lines.values() if line.text is not None}
+
+    def append(self, line: AnswerLine) -> None:
+        """Store one line; it is with the operating system when this returns."""
+        self._file.write(_encode(line) + b"\n")
+        self._file.flush()
+        self._keep(line)
+        if line.text is not None:
+            self.by_key.setdefault(line.key, line)
+
+    def finish(self, status: Status) -> None:
+        """Record how the run ended."""
+        self.manifest = msgspec.structs.replace(self.manifest, status=status)
+        write_json(self.folder / MANIFEST, self.manifest)
+
+    def close(self) -> None:
+        """Close the file, force it to disk, and let others in."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._lock.release()
+
+
+@contextmanager
+def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
+    """Create a run, or go on with it under the same settings.
+
+    Raises `UsageError` where another process has it open or the settings differ, naming what
+    differs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"{folder}: another process is working on this run") from None
+    try:
+        if (folder / MANIFEST).exists():
+            _refuse_changes(folder, _read_manifest(folder).settings, manifest.settings)
+        elif any(path.name != LOCK for path in folder.iterdir()):
+            raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
+        write_json(folder / MANIFEST, manifest)
+        store = RunStore(folder, lock)
+    except BaseException:
+        lock.release()
+        raise
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file in one step: readers see the old one or the new one, never half."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(msgspec.json.format(_encode(content), indent=2) + b"\n")
+    partial.replace(path)
+
+
+def _encode(content: object) -> bytes:
+    return msgspec.json.encode(content, order="deterministic")
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise UsageError(f"{folder}: is not a run (it has no {MANIFEST})") from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _read_lines(path: Path) -> Iterator[AnswerLine]:
+    if not path.exists():
+        return
+    decoder = msgspec.json.Decoder(AnswerLine)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return  # Cut off when its writer was killed.
+            try:
+                yield decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise DataError(f"{path}:{number}: {error}") from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+# How a model is served does not change what it says: these may differ when a run is resumed.
+_FREE_SETTINGS = frozenset({"batch_size", "concurrency", "timeout", "retries", "device"})
+
+
+def _refuse_changes(folder: Path, old: Settings, new: Settings) -> None:
+    differences = [
+        f"  {name}: was {before!r}, is now {after!r}"
+        for name, before, after in _differences(_comparable(old), _comparable(new))
+    ]
+    if differences:
+        raise UsageError(
+            f"{folder}: was made under other settings; choose another --out, or set back\n"
+            + "\n".join(differences)
+        )
+
+
+def _comparable(settings: Settings) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(settings)
+    # The same file elsewhere is the same file; corrections are applied when scoring.
+    del plain["annotations"]["path"], plain["model"]["corrections"]
+    served = plain["model"]["settings"]
+    plain["model"]["settings"] = {k: v for k, v in served.items() if k not in _FREE_SETTINGS}
+    return plain
+
+
+def _differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for name in dict.fromkeys([*old, *new]):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            yield f"{prefix}{name}", before, after

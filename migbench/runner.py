@@ -1,0 +1,200 @@
+"""Driving questions through a model: in order of image sets, many at once, nothing lost.
+
+Each question's strategy is a generator; the runner asks its turns, stores every answer as it lands,
+and skips what is stored already. One request's failure is recorded and the rest go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from migbench.dialects import PromptSet, ask
+from migbench.errors import ModelError
+from migbench.messages import Adapter, Answer, ImageFile, Request, Size
+from migbench.models import Model
+from migbench.questions import Question, Strategy, Turn
+from migbench.run_store import AnswerLine, RunStore
+
+GIVE_UP_AFTER = 50
+"""Failures in a row, with no answer at all, after which the model is taken to be down."""
+
+
+def by_image_set(questions: Iterable[Question]) -> list[Question]:
+    """The questions with those on one image set together, else in their order.
+
+    A model that caches prefixes then sees every image set once.
+    """
+    groups: dict[tuple[str, ...], list[Question]] = {}
+    for question in questions:
+        groups.setdefault(question.images, []).append(question)
+    return [question for group in groups.values() for question in group]
+
+
+@dataclass
+class Progress:
+    """What a run has done so far; ``on_question`` is called whenever a question is over."""
+
+    on_question: Callable[[Question, AnswerLine], None] = lambda question, line: None
+    asked: int = 0
+    failed: int = 0
+    answered_any: bool = False
+    last_error: str = ""
+    gave_up: bool = False
+
+
+@dataclass
+class Runner:
+    """One run under way. ``image`` finds an image set's files by name."""
+
+    store: RunStore
+    adapter: Adapter
+    strategy: Callable[[Question], Strategy]
+    image: Callable[[str], ImageFile]
+    prompts: PromptSet = PromptSet.RELEASED
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        """Prepare the model's share of request keys."""
+        self._model = self.store.settings.model
+        self._in_flight: dict[str, asyncio.Future[AnswerLine]] = {}
+
+    async def run(self, questions: Sequence[Question]) -> None:
+        """Ask all questions; every answer or failure is in the store when this returns."""
+        waiting = iter(by_image_set(questions))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(max(1, self.adapter.capacity)):
+                    group.create_task(self._work(waiting))
+        finally:
+            await self.adapter.close()
+
+    async def _work(self, waiting: Iterator[Question]) -> None:
+        """Take questions one by one; as many of these run as the adapter has capacity."""
+        for question in waiting:
+            if self.progress.gave_up:
+                return
+            line = await self._answer_question(question)
+            self.progress.on_question(question, line)
+
+    async def _answer_question(self, question: Question) -> AnswerLine:
+        """Ask every turn of a question; the line of its last turn."""
+        images = [self.image(name) for name in question.images]
+        turns = self.strategy(question)
+        turn = next(turns)
+        number = 0
+        while True:
+            line = await self._answer_turn(question, number, turn, images)
+            if line.text is None:
+                return line
+            try:
+                turn = turns.send(line.text)
+            except StopIteration:
+                return line
+            number += 1
+
+    async def _answer_turn(
+        self, question: Question, number: int, turn: Turn, images: list[ImageFile]
+    ) -> AnswerLine:
+        blank = AnswerLine(question=question.id, turn=number)
+        try:
+            if self.adapter.needs_images:
+                request, blank = await asyncio.to_thread(self._prepare, blank, turn, images)
+            else:
+                request, blank = self._prepare(blank, turn, images)
+        except ModelError as error:
+            line = msgspec.structs.replace(blank, error=str(error))
+            self._record_failure(line)
+            return line
+        stored = self.store.lines.get((question.id, number))
+        if stored is not None and stored.text is not None and stored.key == blank.key:
+            self.progress.answered_any = True
+            return stored
+        same = await self._equal_answer(blank.key)
+        if same is not None and same.text is not None:
+            line = msgspec.structs.replace(
+                same, question=question.id, turn=number, prompt=blank.prompt, reused=True
+            )
+            self.store.append(line)
+            return line
+        return await self._ask(request, blank)
+
+    def _prepare(
+        self, blank: AnswerLine, turn: Turn, images: list[ImageFile]
+    ) -> tuple[Request, AnswerLine]:
+        """The request, and the line with all that is known before it is answered. Reads images."""
+        model = self._model
+        request = ask(
+            model.dialect, turn, images, prompts=self.prompts, generation=model.generation
+        )
+        sizes: list[Size] | None = None
+        if model.dialect.convention.needs_size and self.adapter.needs_images:
+            sizes = [image.size() for image in images]
+        line = msgspec.structs.replace(
+            blank,
+            key=request_key(model, request),
+            prompt=request.text(model.dialect.image_token),
+            sizes=sizes,
+        )
+        return request, line
+
+    async def _equal_answer(self, key: str) -> AnswerLine | None:
+        """The answer to an equal request: stored, or awaited if it is in flight."""
+        if key in self.store.by_key:
+            return self.store.by_key[key]
+        if key in self._in_flight:
+            return await asyncio.shield(self._in_flight[key])
+        return None
+
+    async def _ask(self, request: Request, blank: AnswerLine) -> AnswerLine:
+        future = asyncio.get_running_loop().create_future()
+        self._in_flight[blank.key] = future
+        self.progress.asked += 1
+        line = blank
+        try:
+            line = _filled(blank, await self.adapter.answer(request))
+            self.progress.answered_any = True
+            self.store.append(line)
+        # Whatever one request raises, in whosever adapter, is recorded with its reason.
+        except Exception as error:
+            reason = str(error) if isinstance(error, ModelError) else _describe(error)
+            line = msgspec.structs.replace(blank, error=reason)
+            self._record_failure(line)
+        finally:
+            del self._in_flight[blank.key]
+            future.set_result(line)
+        return line
+
+    def _record_failure(self, line: AnswerLine) -> None:
+        self.store.append(line)
+        self.progress.failed += 1
+        self.progress.last_error = line.error or ""
+        if not self.progress.answered_any and self.progress.failed >= GIVE_UP_AFTER:
+            self.progress.gave_up = True
+
+
+def request_key(model: Model, request: Request) -> str:
+    """SHA-256 of the model, the request's texts, its images' bytes and the generation settings."""
+    digest = hashlib.sha256(f"{model.name}|{model.checkpoint}|{model.revision}".encode())
+    for part in request.identity():
+        digest.update(b"\0" + part.encode())
+    return digest.hexdigest()
+
+
+def _filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
+    return msgspec.structs.replace(
+        blank,
+        text=answer.text,
+        truncated=answer.truncated,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        seconds=answer.seconds,
+    )
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
