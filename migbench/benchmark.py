@@ -1,0 +1,216 @@
+"""The main job: plan what to ask, ask it, and score what was answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from migbench.adapters import start_adapter
+from migbench.corrections import Correction
+from migbench.data.annotations import Annotations, Instance, read_annotations
+from migbench.data.images import DataLocation, ImageFolder
+from migbench.dialects import PromptSet
+from migbench.environment import new_manifest
+from migbench.errors import DataError, UsageError
+from migbench.evaluators import EVALUATORS
+from migbench.models import Model
+from migbench.questions import Question
+from migbench.run_store import AnnotationSource, Run, RunStore, Settings, Status, open_run
+from migbench.runner import Progress, Runner
+from migbench.scoring import (
+    PROTOCOLS,
+    Judge,
+    Judgement,
+    Scores,
+    judge,
+    macro_average,
+    summarise_tasks,
+)
+from migbench.strategies import STRATEGIES
+from migbench.tasks import load_tasks, select_tasks, task_hashes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will ask, before anything is asked."""
+
+    settings: Settings
+    annotations: Annotations
+    data: DataLocation
+    questions: tuple[Question, ...]
+
+
+def make_plan(
+    model: Model,
+    data: DataLocation,
+    *,
+    scale: float | None = None,
+    tasks: Iterable[str] = (),
+    limit: int | None = None,
+    evaluator: str = "polling",
+    strategy: str = "direct",
+    prompts: PromptSet = PromptSet.RELEASED,
+) -> Plan:
+    """Decide what to ask: all instances of the tasks, or the first ``limit`` of each.
+
+    Raises `DataError` for unusable annotations and `UsageError` for unknown task names, or where
+    nothing is left to ask.
+    """
+    annotations = read_annotations(data.annotations, scale)
+    hashes = task_hashes()
+    chosen = [spec.key for spec in select_tasks(tasks) if annotations.counts[spec.key]]
+    settings = Settings(
+        model=model,
+        evaluator=evaluator,
+        strategy=strategy,
+        prompts=prompts.value,
+        annotations=source_of(annotations),
+        tasks={key: hashes[key] for key in chosen},
+        limit=limit,
+    )
+    questions = tuple(questions_of(settings, annotations))
+    if not questions:
+        raise UsageError(f"{annotations.path}: has no instances of the tasks asked for")
+    return Plan(settings, annotations, data, questions)
+
+
+def source_of(annotations: Annotations) -> AnnotationSource:
+    """How a run refers to its annotation file."""
+    return AnnotationSource(
+        path=str(annotations.path.resolve()),
+        sha256=annotations.sha256,
+        version=annotations.version,
+        scale=annotations.scale,
+    )
+
+
+def questions_of(settings: Settings, annotations: Annotations) -> Iterable[Question]:
+    """The questions that a run under these settings asks."""
+    return EVALUATORS[settings.evaluator](_selected(annotations, settings))
+
+
+def _selected(annotations: Annotations, settings: Settings) -> Iterable[Instance]:
+    taken = dict.fromkeys(settings.tasks, 0)
+    for instance in annotations.instances:
+        number = taken.get(instance.task)
+        if number is not None and (settings.limit is None or number < settings.limit):
+            taken[instance.task] = number + 1
+            yield instance
+
+
+def execute(plan: Plan, out: Path, progress: Callable[[RunStore], Progress]) -> Progress:
+    """Carry the plan out, or go on with it, in the run folder ``out``.
+
+    The model is started only when the folder is found fit. Interrupted (KeyboardInterrupt goes
+    through), the run is marked stopped, and the same call goes on with it later. ``progress`` makes
+    the run's progress from its store.
+    """
+    folder = plan.data.images.root if plan.data.images else None
+    manifest = new_manifest(plan.settings, len(plan.questions), images=folder)
+    with open_run(out, manifest) as store:
+        status: Status = "stopped"
+        try:
+            watched = progress(store)
+            runner = Runner(
+                store=store,
+                adapter=start_adapter(plan.settings.model),
+                strategy=STRATEGIES[plan.settings.strategy],
+                image=plan.data.image,
+                prompts=PromptSet(plan.settings.prompts),
+                progress=watched,
+            )
+            asyncio.run(runner.run(plan.questions))
+            status = "incomplete" if watched.failed else "complete"
+        finally:
+            store.finish(status)
+    return watched
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run with its scores under one protocol, and every target's judgement."""
+
+    run: Run
+    annotations: Annotations
+    scores: Scores
+    judgements: tuple[Judgement, ...]
+
+
+def score_run(
+    run: Run,
+    *,
+    protocol: str = "standard",
+    corrections: bool = True,
+    annotations: Path | None = None,
+    images: Path | None = None,
+    accept_model_errors: bool = False,
+) -> ScoredRun:
+    """Score a stored run; no model is needed, and images only for pixel dialects.
+
+    ``annotations`` says where the annotation file is now, if it was moved; its content must be the
+    same. With ``accept_model_errors`` targets without an answer count as not hit, else their task
+    has no accuracy. Raises `DataError` where the annotation file is gone or another one.
+    """
+    settings = run.settings
+    read = _annotations_of(run, annotations)
+    correction = settings.model.corrections if corrections else None
+    judgements = judge(
+        make_judge(settings, protocol, correction, _image_folder(run, images)),
+        questions_of(settings, read),
+        run.lines,
+    )
+    order = [spec.key for spec in load_tasks()]
+    tasks = summarise_tasks(judgements, order, accept_model_errors=accept_model_errors)
+    scores = Scores(
+        model=settings.model.name,
+        protocol=protocol,
+        corrections=str(correction) if correction else "none",
+        annotations=settings.annotations,
+        evaluator=settings.evaluator,
+        strategy=settings.strategy,
+        prompts=settings.prompts,
+        accepted_model_errors=accept_model_errors,
+        tasks=tasks,
+        macro=macro_average(tasks),
+    )
+    return ScoredRun(run, read, scores, tuple(judgements))
+
+
+def make_judge(
+    settings: Settings,
+    protocol: str,
+    correction: Correction | None,
+    images: ImageFolder | None,
+) -> Judge:
+    """The judge of a run under these settings."""
+    return Judge(
+        protocol=PROTOCOLS[protocol],
+        dialect=settings.model.dialect,
+        strategy=STRATEGIES[settings.strategy],
+        correction=correction,
+        image=images.file if images else None,
+    )
+
+
+def _annotations_of(run: Run, moved_to: Path | None) -> Annotations:
+    source = run.settings.annotations
+    path = moved_to or Path(source.path)
+    if not path.is_file():
+        raise DataError(f"{path}: the run's annotation file is gone; pass --annotations FILE")
+    # A known file has its own scale; a custom one has the scale declared when the run was made.
+    scale = source.scale if source.version == "custom" else None
+    read = read_annotations(path, scale)
+    if read.sha256 != source.sha256:
+        raise DataError(
+            f"{path}: is not the file that {run.folder} was made on "
+            f"({read.version} {read.sha256[:12]}, not {source.version} {source.sha256[:12]}); "
+            "scores on different annotation files must not be mixed"
+        )
+    return read
+
+
+def _image_folder(run: Run, images: Path | None) -> ImageFolder | None:
+    root = images or (Path(run.manifest.images) if run.manifest.images else None)
+    return ImageFolder(root) if root and root.is_dir() else None
