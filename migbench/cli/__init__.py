@@ -1,0 +1,90 @@
+"""The command line: one module a command, each a thin layer over the library. Only here is printed.
+
+Exit status: 0 done, 1 done but incomplete (model errors are left), 2 bad usage or input, 130
+stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from migbench.errors import MigbenchError
+
+COMMANDS = {
+    "run": "Ask a model the benchmark's questions, and score it.",
+    "score": "Score a stored run, under either protocol.",
+    "table": "Set runs, and the published rows, in the layout of Table 1.",
+    "import": "Turn answers that exist already into a run.",
+    "data": "Check, describe, download or render the data set.",
+    "tasks": "List the tasks.",
+    "models": "List the known models, adapters and dialects.",
+}
+"""Command names and their one-line help; their modules are loaded when they are called."""
+
+
+class LazyCommands(click.Group):
+    """Loads a command's module only when it is called, so that ``--help`` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Command names, in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, from the module of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"migbench.cli.{cmd_name.replace('import', 'imports')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands from the table above, without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="migbench")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Score vision-language models on MIG-Bench: several images, one question, one box.
+
+    \b
+    The main job, with a model of yours:
+      migbench data download MIG
+      migbench run --model migician --data MIG --out results/migician
+      migbench table results/migician --published
+
+    \b
+    Without data or a GPU, on a rendered miniature:
+      migbench data mini MINI
+      migbench run --model whole-image --data MINI --out results/guess
+
+    Exit status: 0 done, 1 done but incomplete, 2 bad usage or input, 130 stopped.
+    """
+    context.obj = debug
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user are printed without a traceback."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except MigbenchError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"migbench: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\nmigbench: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

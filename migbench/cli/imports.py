@@ -1,0 +1,84 @@
+"""``migbench import``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migbench.cli.options import (
+    ExistingFile,
+    ExistingFolder,
+    chosen_dialect,
+    dialect_options,
+    scale_option,
+    together,
+)
+from migbench.data.annotations import Annotations, read_annotations
+from migbench.importing import Imported, read_jsonl, read_released, store_import
+from migbench.models import Overrides, resolve_model
+
+import_options = together(
+    click.option(
+        "--annotations", required=True, type=ExistingFile, help="The annotation file answered."
+    ),
+    click.option("--profile", "--model", required=True, help="The model: a profile, or any name."),
+    dialect_options,
+    scale_option,
+    click.option(
+        "--out", required=True, type=click.Path(path_type=Path), help="The run folder to make."
+    ),
+)
+
+
+@click.group("import")
+def command() -> None:
+    """Turn answers that exist already into a run, to be scored like any other."""
+
+
+@command.command("released")
+@click.argument("folder", type=ExistingFolder)
+@import_options
+def released(folder: Path, **options: Any) -> int:
+    """Import a FOLDER of the released evaluator's output files, one a task.
+
+    \b
+    Example:
+      migbench import released outputs/ --annotations MIG_data.json \\
+        --profile migician --out results/migician
+    """
+    return _import(folder, read_released, options)
+
+
+@command.command("jsonl")
+@click.argument("file", type=ExistingFile)
+@import_options
+def jsonl(file: Path, **options: Any) -> int:
+    """Import a FILE of JSON lines: an instance's "id" or "index", and the "response".
+
+    \b
+    Example:
+      migbench import jsonl answers.jsonl --annotations MIG_data.json \\
+        --profile my-model --dialect qwen3-vl --out results/mine
+    """
+    return _import(file, read_jsonl, options)
+
+
+def _import(
+    source: Path,
+    reader: Callable[[Path, Annotations], Iterator[Imported]],
+    options: dict[str, Any],
+) -> int:
+    overrides = Overrides(dialect=chosen_dialect(options))
+    if overrides.dialect is not None:
+        # Answers that exist need no adapter: any name will do, as long as the dialect is declared.
+        overrides = Overrides(dialect=overrides.dialect, adapter="imported")
+    model = resolve_model(options["profile"], overrides)
+    annotations = read_annotations(options["annotations"], options["scale"])
+    count = store_import(
+        reader(source, annotations), model, annotations, options["out"], str(source)
+    )
+    click.echo(f"{count} answers imported; next: migbench score {options['out']}")
+    return 0

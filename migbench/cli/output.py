@@ -1,0 +1,46 @@
+"""What several commands print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from migbench.run_store import write_json
+from migbench.scoring import Scores
+from migbench.tables import run_notes, scores_table
+
+
+def write_result(path: Path | None, content: object) -> None:
+    """Write JSON where the user asked for it; ``-`` is standard output."""
+    if path is None:
+        return
+    if str(path) == "-":
+        encoded = msgspec.json.encode(content, order="deterministic")
+        sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, content)
+
+
+def show_scores(scores: Scores) -> None:
+    """Print one run's figures, with what they are."""
+    click.echo(scores_table(scores))
+    click.echo("\nAccuracies in percent; outcomes are numbers of targets.")
+    group = scores.tasks.get("group_grounding")
+    if group and group.named_images.named:
+        right, named = group.named_images.right, group.named_images.named
+        click.echo(
+            f"Group grounding: {named} of {group.n} answers name an image, {right} the right one."
+        )
+    if repaired := sum(task.repaired_truths for task in scores.tasks.values()):
+        click.echo(f"Ground truths repaired (corners sorted, clipped to the image): {repaired}.")
+    for note in run_notes([(scores.model, scores)]):
+        click.echo(note)
+
+
+def exit_status(scores: Scores) -> int:
+    """0, or 1 where targets have no answer."""
+    return 1 if scores.model_errors else 0

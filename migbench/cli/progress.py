@@ -1,0 +1,61 @@
+"""The progress bar of a run: rate, time left, running accuracy, errors."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Never, Self
+
+from tqdm import tqdm
+
+from migbench.benchmark import Plan, make_judge
+from migbench.questions import Question
+from migbench.run_store import AnswerLine, RunStore
+from migbench.runner import Progress
+from migbench.scoring import Outcome, judge
+
+
+class ProgressBar:
+    """Shows a plan being carried out; judges every question as it is answered."""
+
+    def __init__(self, plan: Plan, protocol: str, corrections: bool) -> None:
+        """Show nothing yet."""
+        settings = plan.settings
+        correction = settings.model.corrections if corrections else None
+        self._judge = make_judge(settings, protocol, correction, plan.data.images)
+        self._total = len(plan.questions)
+        self._bar: tqdm[Never] | None = None
+        self._hits = 0
+        self._targets = 0
+        self._errors = 0
+
+    def __enter__(self) -> Self:
+        """Use it for the length of a run."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the last state on the screen."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def start(self, store: RunStore) -> Progress:
+        """The progress that a runner keeps, watched by this bar; shown on a terminal only."""
+        bar = self._bar = tqdm(
+            total=self._total, unit=" questions", dynamic_ncols=True, disable=None
+        )
+
+        def on_question(question: Question, line: AnswerLine) -> None:
+            for judgement in judge(self._judge, [question], store.lines):
+                self._targets += 1
+                self._hits += judgement.outcome is Outcome.HIT
+                self._errors += judgement.outcome is Outcome.MODEL_ERROR
+            accuracy = 100 * self._hits / self._targets
+            state = f"Acc@0.5 {accuracy:.1f}, errors {self._errors}"
+            bar.set_postfix_str(state, refresh=False)
+            bar.update()
+
+        return Progress(on_question=on_question)

@@ -1,0 +1,154 @@
+"""``migbench run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from migbench.benchmark import Plan, execute, make_plan, score_run
+from migbench.cli.options import (
+    chosen_model,
+    data_options,
+    json_option,
+    model_options,
+    scoring_options,
+    together,
+)
+from migbench.cli.output import exit_status, show_scores, write_result
+from migbench.cli.progress import ProgressBar
+from migbench.data.images import locate_data
+from migbench.dialects import PromptSet, ask
+from migbench.errors import UsageError
+from migbench.evaluators import EVALUATORS
+from migbench.instance_table import write_instances
+from migbench.run_store import Run, write_json
+from migbench.strategies import STRATEGIES
+
+what_options = together(
+    click.option("--tasks", help="Only these tasks: keys or Table 1 columns, comma-separated."),
+    click.option(
+        "--limit", type=click.IntRange(min=1), help="Only the first N instances of each task."
+    ),
+    click.option(
+        "--evaluator", type=click.Choice([*EVALUATORS]), default="polling", show_default=True
+    ),
+    click.option(
+        "--strategy", type=click.Choice([*STRATEGIES]), default="direct", show_default=True
+    ),
+    click.option(
+        "--prompts",
+        type=click.Choice([prompts.value for prompts in PromptSet]),
+        default="released",
+        show_default=True,
+        help="Whose wording: the published script's (Table 1 was made with it) or the paper's.",
+    ),
+)
+
+
+@click.command("run")
+@model_options
+@data_options
+@what_options
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder.")
+@click.option("--dry-run", is_flag=True, help="Say what would be asked; start no model.")
+@scoring_options
+@json_option
+def command(
+    out: Path | None,
+    dry_run: bool,
+    data: Path,
+    images: Path | None,
+    tasks: str | None,
+    prompts: str,
+    protocol: str,
+    corrections: str,
+    accept_model_errors: bool,
+    json_file: Path | None,
+    **options: Any,
+) -> int:
+    """Ask a model the benchmark's questions, and score it.
+
+    Every answer is stored as it arrives: stop at any time, and the same command goes on.
+
+    \b
+    Examples:
+      migbench run --model migician --data MIG --out results/migician
+      migbench run --model ./my-checkpoint --dialect qwen2-vl --data MIG --out results/mine
+      migbench run --model served-name --adapter openai --endpoint http://localhost:8000/v1 \\
+        --dialect qwen3-vl --data MIG --out results/served
+      migbench run --model mine --adapter my_model.py:MyModel --dialect internvl \\
+        --data MIG --out results/class
+    """
+    plan = make_plan(
+        chosen_model(options),
+        locate_data(data, images),
+        tasks=tasks.split(",") if tasks else (),
+        prompts=PromptSet(prompts),
+        **options,
+    )
+    if dry_run:
+        show_plan(plan)
+        return 0
+    if out is None:
+        raise UsageError("--out FOLDER: where should the answers go? (or --dry-run)")
+    with ProgressBar(plan, protocol, corrections == "profile") as bar:
+        progress = execute(plan, out, bar.start)
+    scored = score_run(
+        Run(out),
+        protocol=protocol,
+        corrections=corrections == "profile",
+        annotations=plan.annotations.path,
+        accept_model_errors=accept_model_errors,
+    )
+    write_json(out / "scores.json", scored.scores)
+    write_instances(out / "instances.parquet", scored.judgements, scored.annotations)
+    write_result(json_file, scored.scores)
+    if str(json_file) != "-":
+        show_scores(scored.scores)
+        click.echo(f"Run: {out} ({progress.asked} requests made now)")
+    if scored.scores.model_errors:
+        _explain_errors(out, scored.scores.model_errors, progress.last_error, progress.gave_up)
+    return exit_status(scored.scores)
+
+
+def _explain_errors(out: Path, errors: int, last: str, gave_up: bool) -> None:
+    if gave_up:
+        click.echo("migbench: not one request was answered, so the run was ended early", err=True)
+    click.echo(
+        f"migbench: {errors} targets have no answer (last reason: {last})\n"
+        f"the same command asks only these again; the reasons stand in {out / 'answers.jsonl'}",
+        err=True,
+    )
+
+
+def show_plan(plan: Plan) -> None:
+    """Print what a run would ask: counts by task, and one prompt of each."""
+    rows: list[list[Any]] = []
+    examples: list[str] = []
+    settings = plan.settings
+    for task in settings.tasks:
+        questions = [each for each in plan.questions if each.targets[0].task == task]
+        rows.append(
+            [
+                task,
+                len(questions),
+                sum(len(question.targets) for question in questions),
+                len({question.images for question in questions}),
+                sum(len(question.images) for question in questions),
+            ]
+        )
+        question = questions[0]
+        turn = next(STRATEGIES[settings.strategy](question))
+        images = [plan.data.image(name) for name in question.images]
+        dialect = settings.model.dialect
+        request = ask(dialect, turn, images, prompts=PromptSet(settings.prompts))
+        examples.append(f"{task}: {request.text(dialect.image_token or '<image>')!r}")
+    rows.append(["all", *(sum(row[column] for row in rows) for column in range(1, 5))])
+    click.echo(tabulate(rows, ["Task", "Requests", "Targets", "Image sets", "Images shown"]))
+    words = sum(len(question.text) for question in plan.questions)
+    click.echo(f"\nQuestion texts: about {words // 4} tokens (four characters each), images apart.")
+    click.echo(f"Model: {settings.model.name}, dialect {settings.model.dialect.name}; examples:")
+    click.echo("\n".join(examples))

@@ -1,0 +1,41 @@
+"""``migbench score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migbench.benchmark import score_run
+from migbench.cli.options import ExistingFolder, json_option, stored_run_options
+from migbench.cli.output import exit_status, show_scores, write_result
+from migbench.instance_table import write_instances
+from migbench.run_store import Run
+
+
+@click.command("score")
+@click.argument("run", type=ExistingFolder)
+@stored_run_options
+@json_option
+@click.option(
+    "--instances",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write one row a target to this .parquet or .csv file.",
+)
+def command(
+    run: Path, corrections: str, json_file: Path | None, instances: Path | None, **options: Any
+) -> int:
+    """Score a stored RUN; no model is needed.
+
+    \b
+    Example:
+      migbench score results/migician --protocol released --json scores.json
+    """
+    scored = score_run(Run(run), corrections=corrections == "profile", **options)
+    if str(json_file) != "-":
+        show_scores(scored.scores)
+    write_result(json_file, scored.scores)
+    if instances:
+        write_instances(instances, scored.judgements, scored.annotations)
+    return exit_status(scored.scores)
