@@ -1,0 +1,1 @@
+"""Models behind an OpenAI-compatible server; see `model_adapters.openai.adapter`."""

@@ -1,0 +1,76 @@
+"""Checks of the settings with which an OpenAI-compatible server is reached."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from migbench.messages import AdapterError
+
+OMITTABLE_FIELDS = frozenset({"temperature", "top_p", "seed"})
+"""Generation settings that some hosted models refuse."""
+
+_OWN_FIELDS = OMITTABLE_FIELDS | {
+    "model",
+    "messages",
+    "stream",
+    "max_tokens",
+    "max_completion_tokens",
+}
+
+
+def require(condition: bool, otherwise: str) -> None:
+    """Raise `AdapterError` with the message ``otherwise`` unless ``condition`` holds."""
+    if not condition:
+        raise AdapterError(otherwise)
+
+
+def completions_url(base_url: str) -> str:
+    """The address that requests go to. Raises `AdapterError` for a ``base_url`` of no use.
+
+    The address is stored with a run and stands in errors, so nothing secret may be part of it.
+    """
+    try:
+        parts = urlsplit(base_url)
+        hostname = (parts.hostname or "").encode("idna")
+        _ = parts.port  # raises when it is no port
+    except ValueError:
+        raise AdapterError("base_url: not an address; expected is http://HOST:PORT/v1") from None
+    require(
+        not (parts.username or parts.password or parts.query or parts.fragment),
+        "base_url: an address without user name, password, query or fragment is expected; "
+        "the key is read from the environment",
+    )
+    require(
+        parts.scheme in {"http", "https"} and hostname != b"",
+        f"base_url {base_url!r}: an address such as http://127.0.0.1:8000/v1 is expected",
+    )
+    return base_url.rstrip("/") + "/chat/completions"
+
+
+def api_key(variable: str) -> str | None:
+    """The key in an environment variable, or None. Raises `AdapterError`, never with the key."""
+    require(
+        variable.isidentifier(),
+        "api_key_env: the name of an environment variable is expected, not the key itself",
+    )
+    key = os.environ.get(variable, "").strip()
+    require(
+        key.isascii() and key.isprintable() and " " not in key,
+        f"environment variable {variable}: holds characters that are in no key",
+    )
+    return key or None
+
+
+def check_extra_body(extra_body: Mapping[str, Any], max_tokens_field: str) -> None:
+    """Raise `AdapterError` unless the fields can be sent and contradict none of the adapter's."""
+    require(isinstance(extra_body, Mapping), "extra_body: a mapping of fields is expected")
+    taken = sorted((_OWN_FIELDS | {max_tokens_field}).intersection(extra_body))
+    require(not taken, f"extra_body: {', '.join(taken)} cannot be set here")
+    try:
+        json.dumps(extra_body, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise AdapterError(f"extra_body: cannot be written as JSON ({error})") from error

@@ -1,0 +1,109 @@
+"""What is read from an OpenAI-compatible server's reply."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from chat_format import completion
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migbench.messages import Answer, ModelError
+from model_adapters.openai.reply import read_answer, server_message
+
+
+def test_text_token_counts_and_seconds_are_kept() -> None:
+    assert read_answer(completion("(1,2),(3,4)"), seconds=1.5) == Answer(
+        "(1,2),(3,4)", prompt_tokens=1234, completion_tokens=21, seconds=1.5
+    )
+
+
+def test_an_answer_at_the_token_limit_is_truncated() -> None:
+    assert read_answer(completion("(1,2),(3", "length"), 1.0).truncated
+    assert not read_answer(completion("(1,2),(3,4)", "stop"), 1.0).truncated
+
+
+def test_text_parts_are_joined_and_others_left_out() -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "(1,2),"},
+        {"type": "text", "text": "(3,4)"},
+    ]
+    assert read_answer(completion(parts), 1.0).text == "(1,2),(3,4)"
+
+
+def test_reasoning_is_not_the_answer() -> None:
+    reply = completion("(1,2),(3,4)", reasoning_content="Perhaps (5,6),(7,8)?")
+    assert read_answer(reply, 1.0).text == "(1,2),(3,4)"
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_token_limit_reached_while_reasoning_leaves_an_empty_truncated_answer(
+    content: str | None,
+) -> None:
+    answer = read_answer(completion(content, "length", reasoning_content="Perhaps"), 1.0)
+    assert (answer.text, answer.truncated) == ("", True)
+
+
+def test_an_empty_answer_is_an_answer() -> None:
+    assert read_answer(completion(""), 1.0).text == ""
+
+
+def test_a_refusal_in_place_of_the_text_is_the_answer() -> None:
+    assert read_answer(completion(None, refusal="I cannot."), 1.0).text == "I cannot."
+
+
+@pytest.mark.parametrize("usage", [None, [], "none", {}, {"prompt_tokens": "many"}])
+def test_missing_or_odd_token_counts_cost_no_answer(usage: object) -> None:
+    reply = json.loads(completion("text")) | {"usage": usage}
+    answer = read_answer(json.dumps(reply).encode(), 1.0)
+    assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("text", None, None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (b"", "no chat completion"),
+        (b"<html>It works!</html>", "It works!"),
+        (b'{"choices": [{"mess', "no chat completion"),
+        (b"[]", "no chat completion"),
+        (b'{"choices": null, "error": {"message": "overloaded"}}', "overloaded"),
+        (b'{"error": {"message": "overloaded"}}', "no choices: overloaded"),
+        (b'{"choices": []}', "no choices"),
+        (b'{"choices": [{}]}', "no chat completion"),
+        (b'{"choices": [{"message": {"content": 7}}]}', "no chat completion"),
+        (b'{"choices": [{"message": {"content": "\xff"}}]}', "no chat completion"),
+        (b'{"choices": [{"message": {"content": "\\ud800"}}]}', "no chat completion"),
+        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "no chat completion"),
+        (completion(None), "no text (finish_reason: stop)"),
+        (completion(None, "content_filter"), "no text (finish_reason: content_filter)"),
+    ],
+)
+def test_anything_else_is_a_model_error_that_says_what_came(reply: bytes, reason: str) -> None:
+    with pytest.raises(ModelError) as error:
+        read_answer(reply, 1.0)
+    assert reason in str(error.value)
+
+
+@given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps).map(str.encode))
+def test_no_reply_raises_anything_but_a_model_error(reply: bytes) -> None:
+    assert "\n" not in server_message(reply)
+    with pytest.raises(ModelError):
+        read_answer(reply, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": {"message": "too many images", "code": 400}}', "too many images"),
+        (b'{"error": "too many images"}', "too many images"),
+        (b'{"object": "error", "message": "too many images"}', "too many images"),
+        (b'{"detail": "too many images"}', "too many images"),
+        (b"too\n   many\r\nimages", "too many images"),
+        (b'{"error": {}}', "{'error': {}}"),
+        (b"", "(empty)"),
+    ],
+)
+def test_the_servers_own_words_are_found(body: bytes, message: str) -> None:
+    assert server_message(body) == message
