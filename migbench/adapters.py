@@ -64,6 +64,11 @@ def start_adapter(model: Model) -> Adapter:
     return cast(Adapter, started) if is_full else _InThreads(model.adapter, started)
 
 
+def serving_settings(name: str) -> frozenset[str]:
+    """The settings of an adapter that say how its model is served, not what it says."""
+    return frozenset(getattr(find_adapter(name), "SERVING", ()))
+
+
 def find_adapter(name: str) -> Callable[..., Any]:
     """The adapter's class: by entry point, or by ``path/to/file.py:Class``."""
     path, colon, attribute = name.rpartition(":")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from migbench.adapters import start_adapter
+from migbench.adapters import serving_settings, start_adapter
 from migbench.corrections import Correction
 from migbench.data.annotations import Annotations, Instance, read_annotations
 from migbench.data.images import DataLocation, ImageFolder
@@ -100,7 +100,9 @@ def _selected(annotations: Annotations, settings: Settings) -> Iterable[Instance
             yield instance
 
 
-def execute(plan: Plan, out: Path, progress: Callable[[RunStore], Progress]) -> Progress:
+def execute(
+    plan: Plan, out: Path, progress: Callable[[RunStore], Progress] = lambda store: Progress()
+) -> Progress:
     """Carry the plan out, or go on with it, in the run folder ``out``.
 
     The model is started only when the folder is found fit. Interrupted (KeyboardInterrupt goes
@@ -109,7 +111,8 @@ def execute(plan: Plan, out: Path, progress: Callable[[RunStore], Progress]) -> 
     """
     folder = plan.data.images.root if plan.data.images else None
     manifest = new_manifest(plan.settings, len(plan.questions), images=folder)
-    with open_run(out, manifest) as store:
+    serving = serving_settings(plan.settings.model.adapter)
+    with open_run(out, manifest, serving) as store:
         status: Status = "stopped"
         try:
             watched = progress(store)

@@ -179,7 +179,9 @@ class Adapter(Protocol):
 
     The runner keeps up to ``capacity`` calls of `answer` under way, in the order of image sets.
     `answer` raises `ModelError` when this one request failed for good; anything else that it raises
-    is recorded the same way. Constructors raise `AdapterError` when the model cannot be started.
+    is recorded the same way. Constructors raise `AdapterError` when the model cannot be started. A
+    class may name, in a set ``SERVING``, those of its settings that do not change what the model
+    says (batch size, address, retries): they may differ when a run is resumed.
     """
 
     @property

@@ -144,7 +144,7 @@ class RunStore(Run):
 
     def append(self, line: AnswerLine) -> None:
         """Store one line; it is with the operating system when this returns."""
-        self._file.write(_encode(line) + b"\n")
+        self._file.write(msgspec.json.encode(line) + b"\n")
         self._file.flush()
         self._keep(line)
         if line.text is not None:
@@ -163,11 +163,14 @@ class RunStore(Run):
 
 
 @contextmanager
-def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
+def open_run(
+    folder: Path, manifest: Manifest, serving: frozenset[str] = frozenset()
+) -> Iterator[RunStore]:
     """Create a run, or go on with it under the same settings.
 
-    Raises `UsageError` where another process has it open or the settings differ, naming what
-    differs.
+    ``serving`` names the adapter's settings that may differ: those that say how a model is served,
+    which does not change what it says. Raises `UsageError` where another process has it open or the
+    settings differ, naming what differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
@@ -177,7 +180,8 @@ def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
         raise UsageError(f"{folder}: another process is working on this run") from None
     try:
         if (folder / MANIFEST).exists():
-            _refuse_changes(folder, _read_manifest(folder).settings, manifest.settings)
+            old = _read_manifest(folder).settings
+            _refuse_changes(folder, old, manifest.settings, serving)
         elif any(path.name != LOCK for path in folder.iterdir()):
             raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
         write_json(folder / MANIFEST, manifest)
@@ -194,12 +198,8 @@ def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file in one step: readers see the old one or the new one, never half."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(msgspec.json.format(_encode(content), indent=2) + b"\n")
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
     partial.replace(path)
-
-
-def _encode(content: object) -> bytes:
-    return msgspec.json.encode(content, order="deterministic")
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -234,14 +234,11 @@ def _cut_torn_line(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-# How a model is served does not change what it says: these may differ when a run is resumed.
-_FREE_SETTINGS = frozenset({"batch_size", "concurrency", "timeout", "retries", "device"})
-
-
-def _refuse_changes(folder: Path, old: Settings, new: Settings) -> None:
+def _refuse_changes(folder: Path, old: Settings, new: Settings, serving: frozenset[str]) -> None:
+    then, now = (_comparable(settings, serving) for settings in (old, new))
     differences = [
         f"  {name}: was {before!r}, is now {after!r}"
-        for name, before, after in _differences(_comparable(old), _comparable(new))
+        for name, before, after in _differences(then, now)
     ]
     if differences:
         raise UsageError(
@@ -250,12 +247,12 @@ def _refuse_changes(folder: Path, old: Settings, new: Settings) -> None:
         )
 
 
-def _comparable(settings: Settings) -> dict[str, Any]:
+def _comparable(settings: Settings, serving: frozenset[str]) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(settings)
     # The same file elsewhere is the same file; corrections are applied when scoring.
     del plain["annotations"]["path"], plain["model"]["corrections"]
-    served = plain["model"]["settings"]
-    plain["model"]["settings"] = {k: v for k, v in served.items() if k not in _FREE_SETTINGS}
+    for name in serving:
+        plain["model"]["settings"].pop(name, None)
     return plain
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from migbench.dialects import PromptSet, ask
-from migbench.errors import ModelError
+from migbench.errors import MigbenchError, ModelError
 from migbench.messages import Adapter, Answer, ImageFile, Request, Size
 from migbench.models import Model
 from migbench.questions import Question, Strategy, Turn
@@ -70,6 +70,9 @@ class Runner:
             async with asyncio.TaskGroup() as group:
                 for _ in range(max(1, self.adapter.capacity)):
                     group.create_task(self._work(waiting))
+        except ExceptionGroup as several:
+            # What ends a run (a full disk, say) hits every worker; one report of it is enough.
+            raise several.exceptions[0] from None
         finally:
             await self.adapter.close()
 
@@ -83,12 +86,11 @@ class Runner:
 
     async def _answer_question(self, question: Question) -> AnswerLine:
         """Ask every turn of a question; the line of its last turn."""
-        images = [self.image(name) for name in question.images]
         turns = self.strategy(question)
         turn = next(turns)
         number = 0
         while True:
-            line = await self._answer_turn(question, number, turn, images)
+            line = await self._answer_turn(question, number, turn)
             if line.text is None:
                 return line
             try:
@@ -97,16 +99,14 @@ class Runner:
                 return line
             number += 1
 
-    async def _answer_turn(
-        self, question: Question, number: int, turn: Turn, images: list[ImageFile]
-    ) -> AnswerLine:
+    async def _answer_turn(self, question: Question, number: int, turn: Turn) -> AnswerLine:
         blank = AnswerLine(question=question.id, turn=number)
         try:
             if self.adapter.needs_images:
-                request, blank = await asyncio.to_thread(self._prepare, blank, turn, images)
+                request, blank = await asyncio.to_thread(self._prepare, question, turn, blank)
             else:
-                request, blank = self._prepare(blank, turn, images)
-        except ModelError as error:
+                request, blank = self._prepare(question, turn, blank)
+        except MigbenchError as error:
             line = msgspec.structs.replace(blank, error=str(error))
             self._record_failure(line)
             return line
@@ -124,10 +124,11 @@ class Runner:
         return await self._ask(request, blank)
 
     def _prepare(
-        self, blank: AnswerLine, turn: Turn, images: list[ImageFile]
+        self, question: Question, turn: Turn, blank: AnswerLine
     ) -> tuple[Request, AnswerLine]:
         """The request, and the line with all that is known before it is answered. Reads images."""
         model = self._model
+        images = [self.image(name) for name in question.images]
         request = ask(
             model.dialect, turn, images, prompts=self.prompts, generation=model.generation
         )

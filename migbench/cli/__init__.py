@@ -72,7 +72,7 @@ def cli(context: click.Context, debug: bool) -> None:
 def main() -> None:
     """Run the command line; errors meant for the user are printed without a traceback."""
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="migbench", standalone_mode=False)
     except MigbenchError as error:
         if "--debug" in sys.argv:
             raise
@@ -87,4 +87,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        # A full disk, a folder without permission: the system's own words name file and reason.
+        click.echo(f"migbench: {error}", err=True)
+        sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)

@@ -137,7 +137,11 @@ model_options = together(
     click.option("--temperature", type=click.FloatRange(min=0), help="0 is greedy."),
     click.option("--seed", type=int, help="Seed of sampling."),
     click.option("--min-pixels", type=int, help="Smallest image area that the model sees."),
-    click.option("--max-pixels", type=int, help="Largest image area that the model sees."),
+    click.option(
+        "--max-pixels",
+        type=int,
+        help="Largest image area that the model sees (with openai: as its server is set up).",
+    ),
 )
 
 

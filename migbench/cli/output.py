@@ -18,8 +18,9 @@ def write_result(path: Path | None, content: object) -> None:
     if path is None:
         return
     if str(path) == "-":
-        encoded = msgspec.json.encode(content, order="deterministic")
-        sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
+        sys.stdout.write(
+            msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
+        )
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content)

@@ -1,0 +1,204 @@
+"""`migbench run` as a user has it: a process of its own, against a server that may misbehave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas
+import pytest
+from local_server import Behaviour, read_log, server_process
+
+from migbench.mini import render
+
+PER_TASK = 12
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mini")
+    render(folder, per_task=PER_TASK)
+    return folder
+
+
+def command(url: str, data: Path, out: Path, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "migbench", "run"),
+        *("--model", "served", "--adapter", "openai", "--endpoint", url),
+        *("--dialect", "qwen2-vl", "--data", str(data), "--out", str(out)),
+        *("--model-arg", "backoff=0.001", "--model-arg", "concurrency=4", *more),
+    ]
+
+
+def finished(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+
+
+def stored(out: Path) -> dict[tuple[str, int], str | None]:
+    lines = map(json.loads, (out / "answers.jsonl").read_text().splitlines())
+    return {
+        (line["question"], line.get("turn", 0)): line.get("text")
+        for line in lines
+        if line.get("text") is not None
+    }
+
+
+def instance_rows(out: Path) -> pandas.DataFrame:
+    return pandas.read_parquet(out / "instances.parquet")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    with server_process(folder) as (url, _log):
+        done = finished(command(url, mini, folder / "run"))
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def wait_for_answers(out: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    answers = out / "answers.jsonl"
+    while not answers.exists() or answers.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.01)
+
+
+def test_killed_twice_and_resumed_equals_uninterrupted(
+    mini: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    out = tmp_path / "run"
+    with server_process(tmp_path, Behaviour(delay=0.05)) as (url, log):
+        for count in (15, 50):
+            process = subprocess.Popen(
+                command(url, mini, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            wait_for_answers(out, count)
+            process.kill()
+            process.wait()
+        done = finished(command(url, mini, out))
+        asked = Counter(record["request"] for record in read_log(log))
+    assert done.returncode == 0, done.stderr
+    assert stored(out) == stored(uninterrupted)
+    # Only what was in flight at a kill is asked again: at most four requests, twice.
+    assert sum(asked.values()) - len(asked) <= 2 * 4
+    scores, others = (json.loads((run / "scores.json").read_text()) for run in (out, uninterrupted))
+    assert scores == others
+    pandas.testing.assert_frame_equal(instance_rows(out), instance_rows(uninterrupted))
+
+
+def test_a_server_that_fails_now_and_then_loses_nothing(
+    mini: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    with server_process(tmp_path, Behaviour(fail_rate=0.2, seed=3)) as (url, log):
+        done = finished(command(url, mini, tmp_path / "run"))
+        assert any(record["fate"] != "answer" for record in read_log(log))
+    assert done.returncode == 0, done.stderr
+    assert stored(tmp_path / "run") == stored(uninterrupted)
+
+
+def test_failures_that_last_are_counted_and_asked_again_alone(
+    mini: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    out = tmp_path / "run"
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "good").mkdir()
+    with server_process(tmp_path / "bad", Behaviour(fail_forever_rate=0.2)) as (url, log):
+        done = finished(command(url, mini, out, "--model-arg", "retries=2"))
+        failed = {record["request"] for record in read_log(log) if record["fate"] == "500"}
+    assert done.returncode == 1
+    total = 10 * PER_TASK
+    assert f"{len(failed)} targets have no answer" in done.stderr
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["macro"]["outcomes"]["model_error"] == len(failed)
+    assert scores["macro"]["acc@0.5"] is None
+    assert len(stored(out)) == total - len(failed)
+    assert json.loads((out / "run.json").read_text())["status"] == "incomplete"
+    rows = instance_rows(out)
+    assert rows[rows.outcome == "model_error"].error.str.contains("500").all()
+
+    with server_process(tmp_path / "good") as (url, log):
+        # The same model at another address: where it is served is no setting of the run.
+        done = finished(command(url, mini, out))
+        asked = {record["request"] for record in read_log(log)}
+    assert done.returncode == 0, done.stderr
+    assert asked == failed
+    assert stored(out) == stored(uninterrupted)
+
+
+def test_accepted_model_errors_count_as_misses_and_say_so(mini: Path, tmp_path: Path) -> None:
+    with server_process(tmp_path, Behaviour(reject_rate=0.2)) as (url, _log):
+        done = finished(command(url, mini, tmp_path / "run", "--accept-model-errors"))
+    assert done.returncode == 1
+    assert "model errors counted as misses" in done.stdout
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert scores["accepted_model_errors"] is True
+    assert scores["macro"]["acc@0.5"] is not None
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(mini: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with server_process(tmp_path, Behaviour(delay=0.05)) as (url, _log):
+        process = subprocess.Popen(
+            command(url, mini, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        wait_for_answers(out, 10)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert json.loads((out / "run.json").read_text())["status"] == "stopped"
+
+
+def test_a_second_process_on_the_same_run_is_refused(mini: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with server_process(tmp_path, Behaviour(delay=0.05)) as (url, _log):
+        first = subprocess.Popen(
+            command(url, mini, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for_answers(out, 5)
+        second = finished(command(url, mini, out))
+        assert second.returncode == 2
+        assert "another process is working on this run" in second.stderr
+        assert first.wait(timeout=60) == 0
+
+
+def test_changed_settings_are_refused_by_name(mini: Path, uninterrupted: Path) -> None:
+    done = finished(command("http://127.0.0.1:9/v1", mini, uninterrupted, "--prompts", "paper"))
+    assert done.returncode == 2
+    assert "prompts: was 'released', is now 'paper'" in done.stderr
+
+
+def test_a_broken_image_costs_its_own_instances_only(mini: Path, tmp_path: Path) -> None:
+    render(tmp_path / "data", per_task=2)
+    images = sorted((tmp_path / "data" / "images" / "reasoning").glob("*.png"))
+    images[0].write_bytes(b"this is no image")
+    images[-1].unlink()
+    with server_process(tmp_path) as (url, _log):
+        done = finished(command(url, tmp_path / "data", tmp_path / "run"))
+    assert done.returncode == 1
+    rows = instance_rows(tmp_path / "run")
+    assert list(rows[rows.outcome == "model_error"].task) == ["reasoning", "reasoning"]
+    assert "Traceback" not in done.stderr
+
+
+def test_no_key_reaches_the_disk_or_the_screen(mini: Path, tmp_path: Path) -> None:
+    key = "sk-very-secret-0123456789"
+    with server_process(tmp_path, Behaviour(reject_rate=0.5)) as (url, _log):
+        done = subprocess.run(
+            command(url, mini, tmp_path / "run", "--limit", "2"),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "OPENAI_API_KEY": key},
+        )
+    assert key not in done.stdout + done.stderr
+    for path in (tmp_path / "run").iterdir():
+        assert key.encode() not in path.read_bytes()
