@@ -102,6 +102,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The image folder."""
     questions: int = 0
     """How many questions the run asks."""
+    answered: int = 0
+    failed: int = 0
+    """How many turns have an answer, and how many a failure instead, when the run last ended."""
     origin: str = "run"
     """``run``, or where imported answers came from."""
 
@@ -152,7 +155,10 @@ class RunStore(Run):
 
     def finish(self, status: Status) -> None:
         """Record how the run ended."""
-        self.manifest = msgspec.structs.replace(self.manifest, status=status)
+        answered = sum(line.text is not None for line in self.lines.values())
+        self.manifest = msgspec.structs.replace(
+            self.manifest, status=status, answered=answered, failed=len(self.lines) - answered
+        )
         write_json(self.folder / MANIFEST, self.manifest)
 
     def close(self) -> None:

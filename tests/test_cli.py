@@ -120,7 +120,7 @@ def test_a_run_folder_holds_everything(guess: Path) -> None:
     assert names == {"run.json", "answers.jsonl", "scores.json", "instances.parquet"}
     manifest = json.loads((guess / "run.json").read_text())
     assert manifest["status"] == "complete"
-    assert manifest["questions"] == 30
+    assert [manifest[count] for count in ("questions", "answered", "failed")] == [30, 30, 0]
     assert manifest["settings"]["annotations"]["version"] == "custom"
     assert set(manifest["settings"]["tasks"]) == {spec.key for spec in load_tasks()}
     assert manifest["environment"]["packages"]["numpy"]
