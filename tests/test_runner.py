@@ -191,7 +191,7 @@ def test_a_first_step_that_many_targets_share_is_asked_once(tmp_path: Path) -> N
     assert sum(request.text().startswith("Describe") for request in adapter.asked) == 1
 
 
-@pytest.fixture()
+@pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     for name, width in (("1.png", 40), ("2.png", 60)):
         (tmp_path / "images" / "s").mkdir(parents=True, exist_ok=True)
