@@ -1,0 +1,1 @@
+"""Models run in this process, by the package of the same name; see `adapter`."""

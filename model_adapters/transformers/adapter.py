@@ -1,0 +1,202 @@
+"""Runs a vision-language model in this process, with transformers.
+
+The Qwen2-VL family and whatever else `AutoModelForImageTextToText` loads with a chat template.
+Requests are answered in batches; while the model works on one, worker threads decode and resize
+the images of the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from migbench.messages import AdapterError, Answer, ModelError, Request
+from model_adapters.transformers.generation import ChatModel, Prompt
+from model_adapters.transformers.loading import load
+
+__all__ = ["TransformersAdapter"]
+
+
+class TransformersAdapter:
+    """Answers requests with a checkpoint loaded by transformers.
+
+    - ``checkpoint``: a folder or a hub id; ``revision``: a hub branch, tag or commit.
+    - ``dtype``: ``bfloat16``, ``float16``, ``float32``, or ``auto``: bfloat16, on a CPU float32.
+    - ``device``: ``cpu``, ``cuda``, ``cuda:1``, …, ``balanced`` (spread over all GPUs), or
+      ``auto``: the first GPU if there is one.
+    - ``batch_size``: how many requests the model answers at once, at most.
+    - ``min_pixels``, ``max_pixels``: bounds of an image's area after resizing; the checkpoint's own
+      by default. What most decides on memory and time.
+    - ``attn_implementation``: for instance ``flash_attention_2``; transformers' choice by default.
+    - ``trust_remote_code``: run code that comes with the checkpoint.
+    - ``add_vision_id``: have the chat template number the images (``Picture 1: ``).
+    - ``preparing_threads``: how many threads decode and resize images.
+
+    Decoding is greedy unless a request asks for sampling or beams; the decoding settings that a
+    checkpoint brings along (temperature, penalties) are not used. Raises `AdapterError` when a
+    package is missing, a setting is wrong, or the checkpoint does not load.
+    """
+
+    SERVING = frozenset({"batch_size", "preparing_threads"})
+    """The settings that do not change what the model says."""
+
+    def __init__(
+        self,
+        checkpoint: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        device: str = "auto",
+        batch_size: int = 8,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        attn_implementation: str | None = None,
+        trust_remote_code: bool = False,
+        add_vision_id: bool = False,
+        preparing_threads: int = 4,
+    ) -> None:
+        _require_positive(
+            batch_size=batch_size,
+            preparing_threads=preparing_threads,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+        )
+        if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
+            raise AdapterError(f"min_pixels ({min_pixels}) exceeds max_pixels ({max_pixels})")
+        loaded = load(
+            checkpoint,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            attn_implementation=attn_implementation,
+            trust_remote_code=trust_remote_code,
+        )
+        if add_vision_id and "add_vision_id" not in str(loaded.processor.chat_template):
+            raise AdapterError(f"{checkpoint}: its chat template does not know add_vision_id")
+        self._chat = ChatModel(loaded, add_vision_id=add_vision_id)
+        self._batch_size = batch_size
+        self._preparing = ThreadPoolExecutor(preparing_threads, thread_name_prefix="prepare")
+        self._generating = ThreadPoolExecutor(1, thread_name_prefix="generate")
+        self._waiting: list[_Waiting] = []
+        self._batching: asyncio.Task[None] | None = None
+
+    @property
+    def capacity(self) -> int:
+        """A batch that the model works on, and one that is prepared meanwhile."""
+        return 2 * self._batch_size
+
+    @property
+    def needs_images(self) -> bool:
+        """A model looks at its images."""
+        return True
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer one request, together with others that wait. Raises `ModelError`."""
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(request, loop.create_future())
+        self._waiting.append(waiting)
+        self._prepare_ahead()
+        if self._batching is None or self._batching.done():
+            self._batching = loop.create_task(self._answer_in_batches())
+        return await waiting.answer
+
+    async def close(self) -> None:
+        """Stop the model within a token's time and let go of it and of the threads.
+
+        Requests that are still under way get a `ModelError`.
+        """
+        self._chat.stop()
+        if self._batching is not None and not self._batching.done():
+            await asyncio.wait([self._batching])
+        self._preparing.shutdown()
+        self._generating.shutdown()
+        self._chat.release()
+
+    def _prepare_ahead(self) -> None:
+        """Start preparing the oldest requests: no more than `capacity`, to bound the memory.
+
+        Those whose callers have given up are dropped.
+        """
+        loop = asyncio.get_running_loop()
+        self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]
+        for waiting in self._waiting[: self.capacity]:
+            if waiting.prompt is None:
+                waiting.prompt = loop.run_in_executor(
+                    self._preparing, self._chat.prepare, waiting.request
+                )
+
+    async def _answer_in_batches(self) -> None:
+        """Answer what waits until nothing does. One such task exists at a time, and only then.
+
+        It begins after every request that the caller issues in one go, so that these fill a batch.
+        """
+        while batch := self._take_batch():
+            self._prepare_ahead()  # of the next batch, while the model works on this one
+            await self._answer_batch(batch)
+
+    def _take_batch(self) -> list[_Waiting]:
+        """The oldest requests with the generation settings of the very oldest.
+
+        They are as many as have come, up to a full batch; none is waited for.
+        """
+        self._prepare_ahead()
+        prepared = self._waiting[: self.capacity]
+        alike = [
+            one for one in prepared if one.request.generation == prepared[0].request.generation
+        ]
+        batch = alike[: self._batch_size]
+        self._waiting = [waiting for waiting in self._waiting if waiting not in batch]
+        return batch
+
+    async def _answer_batch(self, batch: Sequence[_Waiting]) -> None:
+        prompts = await asyncio.gather(
+            *(waiting.prompt for waiting in batch if waiting.prompt), return_exceptions=True
+        )
+        ready: list[tuple[_Waiting, Prompt]] = []
+        for waiting, prompt in zip(batch, prompts, strict=True):
+            if isinstance(prompt, BaseException):
+                waiting.settle(prompt)
+            else:
+                ready.append((waiting, prompt))
+        if not ready:
+            return
+        answers: Sequence[Answer | ModelError]
+        try:
+            answers = await asyncio.get_running_loop().run_in_executor(
+                self._generating,
+                self._chat.generate,
+                [prompt for _, prompt in ready],
+                batch[0].request.generation,
+            )
+        except Exception as error:  # a GPU that has failed as a whole, for instance
+            answers = [ModelError(f"{type(error).__name__}: {error}") for _ in ready]
+        for (waiting, _), answer in zip(ready, answers, strict=True):
+            waiting.settle(answer)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A request under way, its answer to come, and its prompt once preparing it has begun."""
+
+    request: Request
+    answer: asyncio.Future[Answer]
+    prompt: asyncio.Future[Prompt] | None = None
+
+    def settle(self, outcome: Answer | BaseException) -> None:
+        """Give the answer or the error to the caller, unless that has given up waiting."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, BaseException):
+            self.answer.set_exception(outcome)
+        else:
+            self.answer.set_result(outcome)
+
+
+def _require_positive(**settings: int | None) -> None:
+    for name, value in settings.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise AdapterError(f"{name} must be a whole number of at least 1, not {value!r}")
