@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from migbench.adapters import serving_settings, start_adapter
@@ -120,7 +121,7 @@ def execute(
                 store=store,
                 adapter=start_adapter(plan.settings.model),
                 strategy=STRATEGIES[plan.settings.strategy],
-                image=plan.data.image,
+                image=cache(plan.data.image),
                 prompts=PromptSet(plan.settings.prompts),
                 progress=watched,
             )

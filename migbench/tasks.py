@@ -38,7 +38,11 @@ class TargetImage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("give either 'always' or 'named_by'")
         if self.named_by not in (None, "question", "additional_info"):
             raise ValueError("'named_by' is question or additional_info")
-        if self.named_by and re.compile(self.pattern).groups != 1:
+        try:
+            groups = re.compile(self.pattern).groups
+        except re.error as error:
+            raise ValueError(f"'pattern' is not a regular expression ({error})") from error
+        if self.named_by and groups != 1:
             raise ValueError("'pattern' needs one group, around the ordinal")
 
     def find(self, question: str, additional_info: str) -> tuple[int | None, int | None]:

@@ -8,8 +8,9 @@ unless the user declares another scale. Scores on different files must never be 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from migbench.boxes import Box
-from migbench.errors import DataError
+from migbench.errors import DataError, UsageError
 from migbench.hashing import short_hash
 from migbench.tasks import TaskSpec, load_tasks
 
@@ -122,9 +123,13 @@ class Annotations:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A record that cannot be used: its place in the file, from 0, and why."""
+    """A record that cannot be used: its place in the file, the line where it begins, and why.
+
+    Places count from 0, lines from 1.
+    """
 
     index: int
+    line: int
     message: str
 
 
@@ -136,7 +141,9 @@ def read_annotations(path: Path, scale: float | None = None) -> Annotations:
     """
     annotations, problems = inspect_annotations(path, scale)
     if problems:
-        shown = "\n".join(f"  record {bad.index}: {bad.message}" for bad in problems[:5])
+        shown = "\n".join(
+            f"  record {bad.index} (line {bad.line}): {bad.message}" for bad in problems[:5]
+        )
         raise DataError(
             f"{path}: {len(problems)} malformed record(s):\n{shown}\n"
             f"`migbench data check {path}` lists them all"
@@ -151,8 +158,11 @@ def inspect_annotations(
 ) -> tuple[Annotations, tuple[Problem, ...]]:
     """Read what can be read of an annotation file, and list the records that cannot.
 
-    Raises `DataError` where the file as a whole is unusable.
+    Raises `DataError` where the file as a whole is unusable, `UsageError` for a scale that cannot
+    be one.
     """
+    if scale is not None and not 0 < scale < math.inf:
+        raise UsageError(f"--scale {scale:g}: a positive number is expected, such as 1 or 1000")
     content = _read_bytes(path)
     digest = hashlib.sha256(content).hexdigest()
     version = KNOWN_VERSIONS.get(digest, Version("custom", scale or 1))
@@ -161,11 +171,15 @@ def inspect_annotations(
     builder = _InstanceBuilder(load_tasks(), version.scale)
     instances: list[Instance] = []
     problems: list[Problem] = []
+    end = 0
     for index, raw in enumerate(_split_records(path, content)):
+        # Only commas and white space lie between two records, so the first match is the record.
+        start = content.index(raw, end)
+        end = start + len(memoryview(raw))
         try:
             instances.append(builder.build(index, raw))
         except (ValueError, msgspec.ValidationError) as error:
-            problems.append(Problem(index, str(error)))
+            problems.append(Problem(index, _line_at(content, start), str(error)))
     annotations = Annotations(path, digest, version.name, version.scale, tuple(instances))
     return annotations, tuple(problems)
 
@@ -184,6 +198,10 @@ def _split_records(path: Path, content: bytes) -> list[msgspec.Raw]:
         raise DataError(f"{path}: a JSON list of records is expected ({error})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}{_line_of(error, content)}: not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise DataError(
+            f"{path}: a JSON list of records is expected (nested too deeply)"
+        ) from error
 
 
 def _line_of(error: Exception, content: bytes) -> str:
@@ -191,8 +209,11 @@ def _line_of(error: Exception, content: bytes) -> str:
     _, found, rest = str(error).partition("(byte ")
     if not found:
         return ""
-    line = content[: int(rest.rstrip(")"))].count(b"\n") + 1
-    return f":{line}"
+    return f":{_line_at(content, int(rest.rstrip(')')))}"
+
+
+def _line_at(content: bytes, offset: int) -> int:
+    return content.count(b"\n", 0, offset) + 1
 
 
 class _InstanceBuilder:
@@ -242,11 +263,8 @@ def normalise_path(path: str) -> str:
     Raises ValueError for a path that is absolute or climbs out of the data folder.
     """
     pure = PurePosixPath(path.replace("\\", "/"))
+    if "\0" in path:
+        raise ValueError(f"image path {path!r} cannot be the name of a file")
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or ":" in pure.parts[0]:
         raise ValueError(f"image path {path!r} leaves the data folder")
     return str(pure)
-
-
-def duplicates(instances: Iterable[Instance]) -> Iterator[Instance]:
-    """Instances whose images and question stand in the file before them already."""
-    return (instance for instance in instances if "." in instance.id)

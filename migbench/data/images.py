@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from migbench.errors import DataError, UsageError
 from migbench.messages import ImageFile
 
+PUBLISHED_FOLDER = "MIG-Bench"
 ANNOTATION_FILES = ("MIG_data.json", "revised_MIG_bench.json", "MIG_mini.json")
 
 
@@ -16,7 +20,7 @@ class ImageFolder:
     """The folder below which image paths are looked up.
 
     The published paths begin with ``MIG-Bench/``: the folder may be the one that holds
-    ``MIG-Bench``, or that one itself.
+    ``MIG-Bench``, or that one itself under whatever name, as the published archive unpacks.
     """
 
     root: Path
@@ -24,23 +28,39 @@ class ImageFolder:
     def file(self, name: str) -> ImageFile:
         """The image of this normalised path; it need not exist.
 
-        Raises `DataError` where the path, links followed, leads out of the folder.
+        Raises `DataError` where the path, links followed, leads out of the folder, or where the
+        file system refuses to look it up.
         """
-        root = self.root.resolve()
-        below = [root / name]
+        below = [name]
         first, _, rest = name.partition("/")
-        if rest and first == root.name:
-            below.append(root / rest)
+        if rest and first in (PUBLISHED_FOLDER, self._real_root.name):
+            below.append(rest)
         for path in below:
-            resolved = path.resolve()
-            if not resolved.is_relative_to(root):
+            if (found := self._find(path, name)) is not None:
+                return ImageFile(name, found)
+        return ImageFile(name, self._real_root / name)
+
+    @cached_property
+    def _real_root(self) -> Path:
+        return self.root.resolve()
+
+    def _find(self, path: str, name: str) -> Path | None:
+        """The file at this path below the root, links followed, or None where there is none."""
+        try:
+            # Path.resolve is slower, and this is done for every image of every question.
+            real = Path(os.path.realpath(self._real_root / path))
+            if not real.is_relative_to(self._real_root):
                 raise DataError(
                     f"image {name}: leads out of {self.root}; "
                     "pass --images with the folder that really holds the images"
                 )
-            if resolved.is_file():
-                return ImageFile(name, resolved)
-        return ImageFile(name, below[0])
+            return real if stat.S_ISREG(real.stat().st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"image {name}: cannot be looked up in {self.root} ({error})"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -66,11 +86,11 @@ def locate_data(data: Path, images: Path | None = None) -> DataLocation:
     if data.is_file():
         return DataLocation(data, ImageFolder(images or data.parent))
     if not data.is_dir():
-        raise UsageError(f"--data {data}: no such file or folder")
+        raise UsageError(f"{data}: no such file or folder")
     found = [data / name for name in ANNOTATION_FILES if (data / name).is_file()]
     if len(found) != 1:
         what = (
             f"holds {', '.join(path.name for path in found)}" if found else "holds no annotations"
         )
-        raise UsageError(f"--data {data}: {what}; name the annotation file itself")
+        raise UsageError(f"{data}: {what}; name the annotation file itself")
     return DataLocation(found[0], ImageFolder(images or data))
