@@ -53,7 +53,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def best(self, row: Row, column: str) -> bool:
-        """Whether a row has the best figure of those that it may be compared with."""
+        """Whether a row has the best figure, above zero, of those that it may be compared with."""
         rivals = [
             figure
             for section in self.sections
@@ -61,7 +61,7 @@ class Table:
             if rival.ranked and rival.annotations == row.annotations
             if (figure := rival.cell(column)) is not None
         ]
-        return row.ranked and len(rivals) > 1 and row.cell(column) == max(rivals)
+        return row.ranked and len(rivals) > 1 and 0 < max(rivals) == row.cell(column)
 
 
 def run_row(scores: Scores, label: str | None = None) -> Row:
@@ -166,7 +166,7 @@ def _group_lines(widths: Sequence[int], specs: Sequence[TaskSpec]) -> Iterable[s
                 (f" {name} " if count > 1 else name).center(room, "-" if count > 1 else " ")
             )
             first += count
-        yield "  ".join(cells)
+        yield "  ".join(cells).rstrip()
 
 
 def _groups(specs: Sequence[TaskSpec], level: Level) -> list[tuple[str, int]]:
