@@ -55,19 +55,22 @@ def iou(boxes: npt.ArrayLike, others: npt.ArrayLike) -> FloatArray:
     """Intersection over union of boxes, pair by pair; shapes ``(..., 4)``, broadcast.
 
     Boxes are taken as they are, neither sorted nor clipped: one with its corners in the wrong order
-    meets nothing. Boxes that do not overlap give 0, and so do two that have no area.
+    meets nothing. Boxes that do not overlap give 0, and so do two that have no area, and one whose
+    numbers are beyond all measure (a released-protocol answer may hold hundreds of digits).
 
     >>> float(iou([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]))
     0.5
     """
     a = np.asarray(boxes, dtype=np.float64)
     b = np.asarray(others, dtype=np.float64)
-    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
-    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
-    overlap: FloatArray = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    union = _area(a) + _area(b) - overlap
+    with np.errstate(over="ignore", invalid="ignore"):
+        width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+        height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+        overlap: FloatArray = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+        union = _area(a) + _area(b) - overlap
+    meet = (overlap > 0) & np.isfinite(union)
     # Rounding must not lift the quotient of two equal tiny boxes above one.
-    return np.minimum(np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0), 1.0)
+    return np.minimum(np.divide(overlap, union, out=np.zeros_like(overlap), where=meet), 1.0)
 
 
 def _area(boxes: FloatArray) -> FloatArray:
@@ -120,6 +123,14 @@ class SmartResized(_Frame, frozen=True, tag="smart-resized"):
     min_pixels: int
     max_pixels: int
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for bounds that leave no image."""
+        if self.factor < 1 or not 1 <= self.min_pixels <= self.max_pixels:
+            raise ValueError(
+                f"smart resizing needs a factor and bounds of at least 1, the smaller bound first: "
+                f"not factor {self.factor}, {self.min_pixels} to {self.max_pixels} pixels"
+            )
+
     def canvas(self, width: int, height: int) -> Canvas:
         """The canvas for an image of this size, in pixels."""
         wide, high = (self._multiple(round, side) for side in (width, height))
@@ -142,6 +153,11 @@ class EdgeLimited(_Frame, frozen=True, tag="edge-limited"):
     """The image shrunk, aspect kept, until its longer side is at most ``longest`` pixels."""
 
     longest: int
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a limit that leaves no image."""
+        if self.longest < 1:
+            raise ValueError(f"the longer side is at least 1 pixel, not {self.longest}")
 
     def canvas(self, width: int, height: int) -> Canvas:
         """The canvas for an image of this size, in pixels."""

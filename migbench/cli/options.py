@@ -210,13 +210,16 @@ def _scale(text: str) -> Any:
 
 def _frame(text: str) -> Frame:
     name, *numbers = text.split(":")
-    match name, [int(number) for number in numbers if number.isdecimal()]:
-        case "original", []:
-            return Original()
-        case "padded-square", []:
-            return PaddedSquare()
-        case "edge-limited", [longest]:
-            return EdgeLimited(longest=longest)
-        case "smart-resized", [factor, smallest, largest]:
-            return SmartResized(factor=factor, min_pixels=smallest, max_pixels=largest)
+    try:
+        match name, [int(number) for number in numbers if number.isdecimal()]:
+            case "original", []:
+                return Original()
+            case "padded-square", []:
+                return PaddedSquare()
+            case "edge-limited", [longest]:
+                return EdgeLimited(longest=longest)
+            case "smart-resized", [factor, smallest, largest]:
+                return SmartResized(factor=factor, min_pixels=smallest, max_pixels=largest)
+    except ValueError as error:
+        raise UsageError(f"--box-frame {text}: {error}") from error
     raise UsageError(f"--box-frame {text}: see --help for its four forms")

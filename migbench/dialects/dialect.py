@@ -69,14 +69,20 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return Convention(self.order, scale, self.frame)
 
     def with_pixels(self, min_pixels: int | None, max_pixels: int | None) -> Dialect:
-        """The same dialect under other bounds of the image area, where its frame has any."""
+        """The same dialect under other bounds of the image area, where its frame has any.
+
+        Raises `UsageError` for bounds that leave no image.
+        """
         if not isinstance(self.frame, SmartResized):
             return self
-        frame = SmartResized(
-            factor=self.frame.factor,
-            min_pixels=min_pixels or self.frame.min_pixels,
-            max_pixels=max_pixels or self.frame.max_pixels,
-        )
+        try:
+            frame = SmartResized(
+                factor=self.frame.factor,
+                min_pixels=min_pixels or self.frame.min_pixels,
+                max_pixels=max_pixels or self.frame.max_pixels,
+            )
+        except ValueError as error:
+            raise UsageError(f"pixel bounds of dialect {self.name}: {error}") from error
         return msgspec.structs.replace(self, frame=frame)
 
 

@@ -1,21 +1,36 @@
-"""Which image an answer speaks of: "Image-2", "the second picture", "第二张图", "image": 2."""
+"""Which image an answer speaks of: "Image-2", "the second picture", "第二张图", "image": 2.
+
+English and Chinese are understood, and the labels of JSON answers. A number beside the word
+"image" that counts or measures something else ("image 640x480", "frame 30fps", "the image
+(12,40),...") is none.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from migbench.ordinals import CHINESE, WORDS, ordinal
 
-_NOUN = r"(?:image|picture|photo|frame|img|pic)"
+_NOUNS = ("image", "picture", "photo", "frame", "img", "pic")
+_CHINESE_NOUNS = ("图", "照片", "帧")
+_NOUN = rf"(?:{'|'.join(_NOUNS)})"
+_INDEX = r"(?:[\s_-]?(?:index|idx|id|number|num|no))?"
+_KIND = r"(?:(?:input|given|provided|reference|query)[\s_-])?"
+# What may not follow an image's number: more of it or of a word, an "x 480", a list, a per cent.
+_WHOLE = r"(?![0-9a-z_]|\.\d|\s{0,2}[x×*]\s{0,2}\d|\s?,\s?\d|\s?%)"
 _MENTION = re.compile(
-    rf"\b{_NOUN}(?:_?(?:index|idx|id|number|no))?[\s\"':#_.(-]{{0,4}}(\d{{1,3}})(?![\d.])"
-    rf"|\b(\d{{1,3}}(?:st|nd|rd|th)|{'|'.join(WORDS)})[\s_-]{{1,3}}{_NOUN}\b"
-    rf"|第\s?([{CHINESE}]|\d{{1,3}})\s?[张幅个]?\s?(?:图|照片)"
-    rf"|图(?:片|像)?\s?([{CHINESE}]|\d{{1,3}})",
+    rf"\b{_NOUN}{_INDEX}[\s\"':#_.*-]{{0,4}}(\d{{1,2}}){_WHOLE}"
+    rf"|\b{_NOUN}{_INDEX}\s?[(\[](\d{{1,2}})[)\]]"
+    rf"|图[片像]?\s?[:#_-]?\s?(\d{{1,2}}){_WHOLE}"
+    rf"|\b(\d{{1,2}}(?:st|nd|rd|th)|{'|'.join(WORDS)})[\s_-]{{1,3}}{_KIND}{_NOUN}\b"
+    rf"|第\s?([{CHINESE}]|\d{{1,2}})\s?(?:[张幅个]?\s?(?:图|照片)|帧)"
+    # "图一" is figure one, but "图一样" says that the pictures are alike.
+    rf"|图[片像]?([{CHINESE}])(?=\W|[中里内的和与]|$)",
     re.IGNORECASE,
 )
+_PLAIN_NUMBERS = (1, 2, 3)
+"""The groups of `_MENTION` that hold a plain number; the others hold an ordinal."""
 
 
 class Mention(NamedTuple):
@@ -25,13 +40,28 @@ class Mention(NamedTuple):
     start: int
 
 
-def image_mentions(text: str) -> Iterator[Mention]:
-    """Every mention of an image by number, in order; images count from 1 in the text.
+def image_mentions(text: str) -> list[Mention]:
+    """Every mention of an image by number, in order.
+
+    Images count from 1 in the text; where it speaks of an image 0, its plain numbers count from 0.
 
     >>> [mention.image for mention in image_mentions("Image-2: a dog. In the third image, a cat.")]
     [1, 2]
+    >>> [mention.image for mention in image_mentions('{"image": 0}, {"image": 1}')]
+    [0, 1]
     """
-    for match in _MENTION.finditer(text):
-        number = ordinal(match.group(match.lastindex or 0))
-        if number:
-            yield Mention(number - 1, match.start())
+    lowered = text.lower()
+    if not any(noun in lowered for noun in (*_NOUNS, *_CHINESE_NOUNS)):
+        return []  # Most answers are a box and no more; this is many times quicker.
+    found = list(_MENTION.finditer(text))
+    first = 0 if any(_number(each) == 0 and _is_plain(each) for each in found) else 1
+    images = ((_number(each) - (first if _is_plain(each) else 1), each.start()) for each in found)
+    return [Mention(image, start) for image, start in images if image >= 0]
+
+
+def _number(match: re.Match[str]) -> int:
+    return ordinal(match.group(match.lastindex or 0)) or 0
+
+
+def _is_plain(match: re.Match[str]) -> bool:
+    return match.lastindex in _PLAIN_NUMBERS

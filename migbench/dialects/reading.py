@@ -15,6 +15,7 @@ from enum import StrEnum
 from migbench.boxes import Box
 from migbench.dialects.dialect import Dialect
 from migbench.dialects.mentions import Mention, image_mentions
+from migbench.dialects.refusals import is_refusal
 from migbench.dialects.syntax import box_pattern, plain
 from migbench.errors import DataError
 from migbench.messages import Size
@@ -84,7 +85,9 @@ def read(
     start, end = final_part(text)
     part = plain(text[start:end])
     matches = list(box_pattern(dialect.syntax).finditer(part))
-    mentions = list(image_mentions(part))
+    if truncated and matches and _is_cut(matches[-1]):
+        matches.pop()
+    mentions = image_mentions(part)
     named = mentions[0].image if mentions else None
     if not matches:
         return Reading(unread=unread_reason(part, truncated=truncated), named_image=named)
@@ -123,43 +126,62 @@ def final_part(text: str) -> tuple[int, int]:
     return start, unfinished.start() if unfinished else len(text)
 
 
-def _labels(matches: Sequence[re.Match[str]], mentions: Sequence[Mention]) -> Iterator[int | None]:
-    """For each box the image that the answer puts it in.
+def _is_cut(match: re.Match[str]) -> bool:
+    """Whether the token limit may have cut off digits of the box's last number."""
+    return match.end() == len(match.string) and match.group()[-1] in "0123456789."
+
+
+Labels = Sequence[int | None]
+"""For each box the image that the answer puts it in."""
+
+
+def _labels(matches: Sequence[re.Match[str]], mentions: Sequence[Mention]) -> Labels:
+    """From inside the boxes' JSON objects where these hold any label, else by nearness."""
+    if not mentions:
+        return [None] * len(matches)
+    inside = _labels_inside_objects(matches, mentions)
+    return inside if any(label is not None for label in inside) else _labels_near(matches, mentions)
+
+
+def _labels_inside_objects(matches: Sequence[re.Match[str]], mentions: Sequence[Mention]) -> Labels:
+    """From ``{"bbox_2d": [...], "image": 2}``: what stands in the same braces as the box alone."""
+    starts = [mention.start for mention in mentions]
+    labels: list[int | None] = []
+    for match, (before, after) in zip(matches, _gaps(matches), strict=True):
+        opening = match.string.rfind("{", before, match.start())
+        closing = match.string.find("}", match.end(), after)
+        near = mentions[bisect_left(starts, opening) : bisect_left(starts, closing)]
+        labels.append(near[0].image if near and opening >= 0 else None)
+    return labels
+
+
+def _labels_near(matches: Sequence[re.Match[str]], mentions: Sequence[Mention]) -> Labels:
+    """From the text around the boxes; a mention belongs to one box alone.
 
     An answer names images either before its boxes ("Image-1: (...)") or after them ("(...) in the
-    first image"); its first box tells which. A mention belongs to one box alone.
+    first image"); its first box tells which.
     """
     labels_come_first = any(mention.start < matches[0].start() for mention in mentions)
     starts = [mention.start for mention in mentions]
-    for number, match in enumerate(matches):
+    labels: list[int | None] = []
+    for match, (before, after) in zip(matches, _gaps(matches), strict=True):
         if labels_come_first:
-            previous_end = matches[number - 1].end() if number else 0
-            near = mentions[bisect_left(starts, previous_end) : bisect_left(starts, match.start())]
-            yield near[-1].image if near else None
+            near = mentions[bisect_left(starts, before) : bisect_left(starts, match.start())][-1:]
         else:
-            following = matches[number + 1 : number + 2]
-            end = bisect_left(starts, following[0].start()) if following else len(mentions)
-            near = mentions[bisect_left(starts, match.end()) : end]
-            yield near[0].image if near else None
+            near = mentions[bisect_left(starts, match.end()) : bisect_left(starts, after)][:1]
+        labels.append(near[0].image if near else None)
+    return labels
 
 
-_CANNOT_WHAT = (
-    "find|locate|identify|determine|provide|see|help|assist|answer|detect|give|view|process"
-)
-_REFUSAL = re.compile(
-    r"\b(?:i(?:'m|’m| am)? (?:sorry|unable)|sorry\b|apologi[sz]e|unable to|not able to|as an ai\b"
-    rf"|(?:can(?:not|'t|’t| not)|could(?: not|n't|n’t)) (?:be )?(?:{_CANNOT_WHAT}|found|located)"
-    r"|no (?:such|matching|visible|corresponding|differences?|object|target)\b"
-    r"|there (?:is|are) no\b|(?:does not|doesn't|doesn’t) (?:appear|exist|contain)"
-    r"|not (?:visible|present|possible))"
-    r"|抱歉|对不起|无法|不能|没有(?:找到|发现)|找不到|不存在|申し訳|できません|見つかりません"
-    r"|lo siento|no puedo|désolé|je ne (?:peux|vois)|leider|kann (?:ich )?nicht",
-    re.IGNORECASE,
-)
+def _gaps(matches: Sequence[re.Match[str]]) -> Iterator[tuple[int, int]]:
+    """For each box where the one before it ends and where the one after it starts."""
+    ends = [0, *(match.end() for match in matches[:-1])]
+    starts = [*(match.start() for match in matches[1:]), len(matches[0].string)]
+    return zip(ends, starts, strict=True)
 
 
 def unread_reason(text: str, *, truncated: bool) -> Unread:
     """Why an answer without a box has none."""
     if truncated:
         return Unread.TRUNCATED
-    return Unread.REFUSED if _REFUSAL.search(text) else Unread.UNREADABLE
+    return Unread.REFUSED if is_refusal(text) else Unread.UNREADABLE

@@ -15,6 +15,8 @@ from migbench.dialects import unread_reason
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
 
+# Unbounded repetitions, as published, and linear all the same: what follows a run of digits or
+# of spaces never begins with one, and an attempt crosses one further opening bracket at most.
 _INT = r"(\d+)"
 _FLOAT = r"(\d+\.\d+)"
 PATTERNS = tuple(

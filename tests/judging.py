@@ -1,0 +1,59 @@
+"""What becomes of one target after one answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from migbench.boxes import Box
+from migbench.corrections import Correction
+from migbench.data.annotations import Instance
+from migbench.dialects import find_dialect
+from migbench.questions import Question
+from migbench.run_store import AnswerLine
+from migbench.scoring import PROTOCOLS, Judge, Judgement, judge
+from migbench.strategies import STRATEGIES
+
+TRUTH = Box(0.2, 0.2, 0.6, 0.6)
+RIGHT = "(200,200),(600,600)"
+WRONG = "(700,700),(900,900)"
+
+
+def instance(**changes: Any) -> Instance:
+    """A target in the second of three images, which the question asks for."""
+    fields: dict[str, Any] = {
+        "id": "common_object-1",
+        "index": 0,
+        "task": "common_object",
+        "images": ("a.png", "b.png", "c.png"),
+        "question": "Locate the dog in the 2th image.",
+        "target_image": 1,
+        "asked_image": 1,
+        "box": TRUTH,
+    }
+    return Instance(**fields | changes)
+
+
+def judged(
+    text: str | None,
+    *,
+    target: Instance | None = None,
+    protocol: str = "standard",
+    dialect: str = "qwen2-vl",
+    correction: Correction | None = None,
+    truncated: bool = False,
+    sizes: list[tuple[int, int]] | None = None,
+    **more: Any,
+) -> Judgement:
+    """What becomes of one target after this answer."""
+    target = target or instance()
+    line = AnswerLine(question=target.id, text=text, truncated=truncated, sizes=sizes)
+    judging = Judge(
+        protocol=PROTOCOLS[protocol],
+        dialect=find_dialect(dialect),
+        strategy=STRATEGIES["direct"],
+        correction=correction,
+        **more,
+    )
+    question = Question(target.id, (target,), target.question)
+    (judgement,) = judge(judging, [question], {(target.id, 0): line})
+    return judgement
