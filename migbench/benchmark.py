@@ -17,7 +17,7 @@ from migbench.environment import new_manifest
 from migbench.errors import DataError, UsageError
 from migbench.evaluators import EVALUATORS
 from migbench.models import Model
-from migbench.questions import Question
+from migbench.questions import Question, Strategy
 from migbench.run_store import AnnotationSource, Run, RunStore, Settings, Status, open_run
 from migbench.runner import Progress, Runner
 from migbench.scoring import (
@@ -29,7 +29,7 @@ from migbench.scoring import (
     macro_average,
     summarise_tasks,
 )
-from migbench.strategies import STRATEGIES
+from migbench.strategies import STRATEGIES, Script
 from migbench.tasks import load_tasks, select_tasks, task_hashes
 
 
@@ -52,12 +52,14 @@ def make_plan(
     limit: int | None = None,
     evaluator: str = "polling",
     strategy: str = "direct",
-    prompts: PromptSet = PromptSet.RELEASED,
+    prompts: PromptSet | None = None,
 ) -> Plan:
     """Decide what to ask: all instances of the tasks, or the first ``limit`` of each.
 
-    Raises `DataError` for unusable annotations and `UsageError` for unknown task names, or where
-    nothing is left to ask.
+    Unsaid, ``prompts`` are the published script's for direct inference, with which Table 1 was
+    made, and the paper's for chains of thought, where the script is broken for Qwen2-VL. Raises
+    `DataError` for unusable annotations and `UsageError` for unknown task names, or where nothing
+    is left to ask.
     """
     annotations = read_annotations(data.annotations, scale)
     hashes = task_hashes()
@@ -66,7 +68,7 @@ def make_plan(
         model=model,
         evaluator=evaluator,
         strategy=strategy,
-        prompts=prompts.value,
+        prompts=(prompts or DEFAULT_PROMPTS[strategy]).value,
         annotations=source_of(annotations),
         tasks={key: hashes[key] for key in chosen},
         limit=limit,
@@ -85,6 +87,17 @@ def source_of(annotations: Annotations) -> AnnotationSource:
         version=annotations.version,
         scale=annotations.scale,
     )
+
+
+DEFAULT_PROMPTS = {
+    name: PromptSet.RELEASED if name == "direct" else PromptSet.PAPER for name in STRATEGIES
+}
+
+
+def strategy_of(settings: Settings) -> Callable[[Question], Strategy]:
+    """The strategy of a run under these settings, with its wordings."""
+    script = Script(settings.prompts, settings.strategy, settings.model.dialect.name)
+    return lambda question: STRATEGIES[settings.strategy](question, script)
 
 
 def questions_of(settings: Settings, annotations: Annotations) -> Iterable[Question]:
@@ -120,7 +133,7 @@ def execute(
             runner = Runner(
                 store=store,
                 adapter=start_adapter(plan.settings.model),
-                strategy=STRATEGIES[plan.settings.strategy],
+                strategy=strategy_of(plan.settings),
                 image=cache(plan.data.image),
                 prompts=PromptSet(plan.settings.prompts),
                 progress=watched,
@@ -192,7 +205,8 @@ def make_judge(
     return Judge(
         protocol=PROTOCOLS[protocol],
         dialect=settings.model.dialect,
-        strategy=STRATEGIES[settings.strategy],
+        strategy=strategy_of(settings),
+        strategy_name=settings.strategy,
         correction=correction,
         image=images.file if images else None,
     )

@@ -2,45 +2,84 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from migbench.data.annotations import Instance
+from migbench.tasks import Noun
+
+REFERENCE_BOX = re.compile(r"<\|box_start\|>\(\d+,\d+\),\(\d+,\d+\)<\|box_end\|>")
+"""A reference box, as the data set writes it into a question."""
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One box that a question asks for, and the instances that it is scored on.
+
+    The question calls it by a ``number``, from 1, of a ``noun``: image 3, or region 2. There is no
+    number where the question leaves open which image to look in. Duplicate instances share a box.
+    """
+
+    noun: Noun
+    number: int | None
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
 class Question:
-    """One question about one image set, and the instances that its answer is scored on.
+    """One question about one image set.
 
     ``text`` is worded as in the data set: with Qwen2-VL's tokens, boxes in thousandths.
     """
 
     id: str
-    targets: tuple[Instance, ...]
+    asked: tuple[Asked, ...]
     text: str
+
+    @cached_property
+    def targets(self) -> tuple[Instance, ...]:
+        """The instances that the answer is scored on."""
+        return tuple(instance for asked in self.asked for instance in asked.instances)
 
     @property
     def images(self) -> tuple[str, ...]:
         """Names of the image set's images, in order."""
-        return self.targets[0].images
+        return self.asked[0].instances[0].images
+
+    @property
+    def task(self) -> str:
+        """The key of the task."""
+        return self.asked[0].instances[0].task
 
 
 class Purpose(StrEnum):
     """What a turn is for; it decides which answer format the dialect asks for."""
 
     DIRECT = "direct"
-    """Ground the target at once."""
+    """Ground at once."""
+    DESCRIBE = "describe"
+    """Say in words what is to be found (chain of thought, step 1)."""
+    GROUND = "ground"
+    """Ground what was described (chain of thought, step 2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One exchange with the model: a text about some of the question's images (indices from 0)."""
+    """One exchange with the model: a text about some of the question's images (indices from 0).
+
+    ``grounds`` says which of the question's boxes the answer gives, as indices into its ``asked``.
+    ``chosen_image`` is the one that an earlier step named, where that decides on this turn.
+    """
 
     purpose: Purpose
     text: str
     images: tuple[int, ...]
+    grounds: tuple[int, ...] = ()
+    chosen_image: int | None = None
 
 
 Strategy = Generator[Turn, str, None]
-"""Yields a turn, receives its answer's text, and so on; the last answer is the one that is read."""
+"""Yields a turn, receives its answer's text, and so on; boxes are read from those that ground."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
@@ -62,6 +63,67 @@ class TargetImage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return number, number if self.named_by == "question" else None
 
 
+class Noun(StrEnum):
+    """What an answer to a question about several boxes calls them by."""
+
+    IMAGE = "image"
+    REGION = "region"
+    """A picture cut out of the first image; region 1 is the second image."""
+
+
+class AllAtOnce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The one question for all targets of an image set; its wordings are ours.
+
+    ``pattern`` finds, in an instance's own question, which image or region it asks for.
+    ``question`` has ``{box}``, the reference box. ``ground``, the second step of a multi-image
+    chain of thought, has ``{question}`` and ``{description}``.
+    """
+
+    noun: Noun
+    pattern: str
+    question: str
+    ground: str
+
+    def number(self, question: str) -> int | None:
+        """Which image or region an instance's own question asks for, from 1."""
+        match = re.search(self.pattern, question)
+        return ordinal(match.group(1)) if match else None
+
+
+class Steps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The two steps of a chain of thought in one prompt set.
+
+    ``describe`` has ``{question}``, ``{stem}`` (without its closing request to locate), ``{box}``
+    (the reference box), ``{choices}`` (the images' names) and ``{picture}`` (the asked region's
+    place among the images). ``ground`` has ``{question}`` and ``{description}``.
+    """
+
+    describe: str
+    ground: str
+
+
+class Departure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the published script words one family's step 1 differently."""
+
+    dialect: str
+    strategy: str
+    describe: str
+
+
+class ChainOfThought(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a task is asked in two steps (paper, appendix; or the published script).
+
+    Step 1 chooses the image of step 2 where ``chooses_image``; else it is the target's. ``look``
+    is how a multi-image step 2 names it: ``the {ordinal} image`` or ``Image{number}``.
+    """
+
+    look: str
+    chooses_image: bool = False
+    paper: Steps
+    released: Steps
+    departures: tuple[Departure, ...] = ()
+
+
 class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One task. ``key`` is its name in the annotation file, ``column`` its name in Table 1."""
 
@@ -73,6 +135,9 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     target_image: TargetImage
     instances: dict[str, int] = {}
     """How many instances each known version of the data has."""
+    all_at_once: AllAtOnce | None = None
+    """None: the task asks the same in both forms."""
+    chain_of_thought: ChainOfThought | None = None
 
 
 @cache
@@ -81,6 +146,12 @@ def tasks_folder() -> Path:
     package = Path(__file__).parent
     packaged = package / "_tasks"
     return packaged if packaged.is_dir() else package.parent / "tasks"
+
+
+@cache
+def find_task(key: str) -> TaskSpec:
+    """The task of this key in the annotation file, which is known to exist."""
+    return next(spec for spec in load_tasks() if spec.key == key)
 
 
 @cache

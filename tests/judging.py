@@ -8,10 +8,10 @@ from migbench.boxes import Box
 from migbench.corrections import Correction
 from migbench.data.annotations import Instance
 from migbench.dialects import find_dialect
-from migbench.questions import Question
+from migbench.evaluators.polling import polling
 from migbench.run_store import AnswerLine
 from migbench.scoring import PROTOCOLS, Judge, Judgement, judge
-from migbench.strategies import STRATEGIES
+from migbench.strategies import find_strategy
 
 TRUTH = Box(0.2, 0.2, 0.6, 0.6)
 RIGHT = "(200,200),(600,600)"
@@ -50,10 +50,9 @@ def judged(
     judging = Judge(
         protocol=PROTOCOLS[protocol],
         dialect=find_dialect(dialect),
-        strategy=STRATEGIES["direct"],
+        strategy=find_strategy("direct"),
         correction=correction,
         **more,
     )
-    question = Question(target.id, (target,), target.question)
-    (judgement,) = judge(judging, [question], {(target.id, 0): line})
+    (judgement,) = judge(judging, polling([target]), {(target.id, 0): line})
     return judgement

@@ -146,7 +146,7 @@ def test_a_dry_run_says_what_would_be_asked_and_asks_nothing(mini: Path, tmp_pat
     last = next(line.split() for line in done.out.splitlines() if line.startswith("all "))
     instances = read_annotations(mini / "MIG_mini.json").instances
     assert last[1:3] == ["30", "30"]
-    assert last[4] == str(sum(len(instance.images) for instance in instances))
+    assert last[4:] == ["30", str(sum(len(instance.images) for instance in instances))]
 
 
 def test_a_python_class_is_a_model(mini: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from migbench.evaluators import EVALUATORS
 from migbench.messages import ImageFile
 from migbench.models import load_profiles
 from migbench.scoring.released import parse
-from migbench.strategies import STRATEGIES
+from migbench.strategies import find_strategy
 
 
 def golden(shared: Path, name: str) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ def test_every_prompt_is_the_published_one(
     dialect = find_dialect(DIALECTS[family])
     differing = []
     for row, question in zip(prompts, EVALUATORS["polling"](original.instances), strict=True):
-        (turn,) = STRATEGIES["direct"](question)
+        (turn,) = find_strategy("direct")(question)
         request = ask(dialect, turn, [ImageFile(name) for name in question.images])
         text = request.text(dialect.image_token)
         if hashlib.sha256(text.encode()).hexdigest() != row[family]["sha256"]:

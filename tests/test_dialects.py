@@ -73,7 +73,7 @@ def test_answer(name: str, case: Case) -> None:
         case.answer,
         truncated=case.truncated,
         sizes=[Size(*size) for size in sizes] if sizes else None,
-        image=case.target - 1,
+        lies_in=[case.target - 1],
     )
     chosen = reading.choose(None if case.asked is None else case.asked - 1)
     named = case.named or case.image
@@ -83,7 +83,7 @@ def test_answer(name: str, case: Case) -> None:
     else:
         assert chosen is not None
         assert chosen.box == pytest.approx(case.box, abs=1e-9)
-        assert chosen.image == (None if case.image is None else case.image - 1)
+        assert chosen.label == (None if case.image is None else case.image - 1)
         assert len(reading.boxes) == case.boxes
     if case.named or len(reading.boxes) < 2:
         assert reading.named_image == (None if named is None else named - 1)

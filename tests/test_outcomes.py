@@ -12,11 +12,13 @@ from migbench.boxes import Box
 from migbench.corrections import Correction
 from migbench.dialects import find_dialect
 from migbench.errors import DataError
+from migbench.evaluators.polling import polling
 from migbench.messages import ImageFile
-from migbench.questions import Purpose, Question, Strategy, Turn
+from migbench.questions import Asked, Purpose, Question, Strategy, Turn
 from migbench.run_store import AnswerLine
 from migbench.scoring import PROTOCOLS, Flag, Judge, Outcome, judge
-from migbench.strategies import STRATEGIES
+from migbench.strategies import find_strategy
+from migbench.tasks import Noun
 
 SCALING = Correction(y1=1.05, y2=1.10, max=0.999, digits=3)
 
@@ -59,23 +61,23 @@ def test_an_iou_of_exactly_one_half_is_a_hit(protocol: str) -> None:
 
 
 def test_a_question_that_was_never_asked_has_no_answer() -> None:
-    judging = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), STRATEGIES["direct"])
-    (judgement,) = judge(judging, [Question("q", (instance(),), "?")], {})
+    judging = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), find_strategy("direct"))
+    (judgement,) = judge(judging, polling([instance()]), {})
     assert judgement.outcome is Outcome.MODEL_ERROR
     assert judgement.line is None
 
 
 def two_turns(question: Question) -> Strategy:
     described = yield Turn(Purpose.DIRECT, "Describe the target.", (0,))
-    yield Turn(Purpose.DIRECT, f"Find {described}.", (0, 1))
+    yield Turn(Purpose.DIRECT, f"Find {described}.", (0, 1), grounds=(0,))
 
 
 def test_the_last_turns_answer_is_the_one_that_counts() -> None:
     judging = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), two_turns)
-    question = Question("q", (instance(),), "?")
-    first = AnswerLine(question="q", turn=0, text=RIGHT)
-    last = AnswerLine(question="q", turn=1, text=WRONG)
-    failed = AnswerLine(question="q", turn=1, error="out of memory")
+    (question,) = polling([instance()])
+    first = AnswerLine(question=question.id, turn=0, text=RIGHT)
+    last = AnswerLine(question=question.id, turn=1, text=WRONG)
+    failed = AnswerLine(question=question.id, turn=1, error="out of memory")
 
     def outcome(*lines: AnswerLine) -> Outcome:
         (judgement,) = judge(judging, [question], {(one.question, one.turn): one for one in lines})
@@ -161,12 +163,17 @@ def test_standard_keeps_to_the_declared_convention_and_released_guesses() -> Non
     assert judged(thousandths, dialect="mantis", protocol="released").outcome is Outcome.HIT
 
 
-def test_several_targets_of_one_question_share_the_released_protocols_first_box() -> None:
-    targets = (instance(), instance(id="common_object-2", box=Box(0.7, 0.7, 0.9, 0.9)))
-    judging = Judge(PROTOCOLS["released"], find_dialect("qwen2-vl"), STRATEGIES["direct"])
-    lines = {("q", 0): AnswerLine(question="q", text=RIGHT + WRONG)}
-    judgements = judge(judging, [Question("q", targets, "?")], lines)
-    assert [each.outcome for each in judgements] == [Outcome.HIT, Outcome.MISS]
+def test_the_released_protocol_takes_several_boxes_in_their_order() -> None:
+    first, second = instance(target_image=0, asked_image=0), instance(id="two", index=1)
+    asked = (Asked(Noun.IMAGE, 1, (first,)), Asked(Noun.IMAGE, 2, (second,)))
+    judging = Judge(PROTOCOLS["released"], find_dialect("qwen2-vl"), find_strategy("direct"))
+    for text, outcomes in (
+        (RIGHT + WRONG, [Outcome.HIT, Outcome.MISS]),
+        (RIGHT, [Outcome.HIT, Outcome.MISSING]),
+    ):
+        lines = {("q", 0): AnswerLine(question="q", text=text)}
+        judgements = judge(judging, [Question("q", asked, "?")], lines)
+        assert [each.outcome for each in judgements] == outcomes
 
 
 # --- pixels ---------------------------------------------------------------------------------------

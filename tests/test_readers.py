@@ -62,13 +62,13 @@ texts = st.text(max_size=40) | st.lists(st.sampled_from(FRAGMENTS + ODDITIES)).m
 def test_reading_any_text_gives_boxes_or_a_reason(
     dialect: Dialect, text: str, truncated: bool, image: int
 ) -> None:
-    reading = read(dialect, text, truncated=truncated, sizes=SIZES, image=image)
+    reading = read(dialect, text, truncated=truncated, sizes=SIZES, lies_in=[image])
     assert bool(reading.boxes) == (reading.unread is None)
     assert reading.named_image is None or reading.named_image >= 0
     previous_end = 0
     for found in reading.boxes:
         assert all(math.isfinite(edge) for edge in found.box)
-        assert found.image is None or found.image >= 0
+        assert found.label is None or found.label >= 0
         assert previous_end <= found.start < found.end <= len(text)
         previous_end = found.end
 

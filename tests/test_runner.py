@@ -19,7 +19,7 @@ from migbench.models import Model, resolve_model
 from migbench.questions import Purpose, Question, Strategy, Turn
 from migbench.run_store import Run, open_run
 from migbench.runner import GIVE_UP_AFTER, Progress, Runner, by_image_set
-from migbench.strategies import STRATEGIES
+from migbench.strategies import find_strategy
 
 
 def instance(number: int, image_set: str = "s") -> Instance:
@@ -37,6 +37,9 @@ def instance(number: int, image_set: str = "s") -> Instance:
 
 def questions(*instances: Instance) -> list[Question]:
     return list(EVALUATORS["polling"](instances))
+
+
+DIRECT = find_strategy("direct")
 
 
 class Scripted:
@@ -67,7 +70,7 @@ def run(
     folder: Path,
     adapter: Scripted,
     asked: list[Question],
-    strategy: Callable[[Question], Strategy] = STRATEGIES["direct"],
+    strategy: Callable[[Question], Strategy] = DIRECT,
     model: Model | None = None,
     image: Callable[[str], ImageFile] = ImageFile,
 ) -> Progress:
@@ -164,7 +167,7 @@ def test_a_model_that_answers_nothing_is_given_up(tmp_path: Path) -> None:
 
 def two_steps(question: Question) -> Strategy:
     said = yield Turn(Purpose.DIRECT, "Describe.", (0, 1))
-    yield Turn(Purpose.DIRECT, f"Ground {said}.", (1,))
+    yield Turn(Purpose.DIRECT, f"Ground {said}.", (1,), grounds=(0,))
 
 
 def test_a_strategy_may_take_several_turns_and_resumes_between_them(tmp_path: Path) -> None:

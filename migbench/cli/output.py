@@ -30,12 +30,18 @@ def show_scores(scores: Scores) -> None:
     """Print one run's figures, with what they are."""
     click.echo(scores_table(scores))
     click.echo("\nAccuracies in percent; outcomes are numbers of targets.")
-    group = scores.tasks.get("group_grounding")
-    if group and group.named_images.named:
+    if group := scores.tasks.get("group_grounding"):
         right, named = group.named_images.right, group.named_images.named
-        click.echo(
-            f"Group grounding: {named} of {group.n} answers name an image, {right} the right one."
-        )
+        if scores.strategy != "direct":
+            click.echo(
+                f"Group grounding, step 1: {named} of {group.n} answers name an image, {right} the "
+                "right one; where none is named, step 2 is about the first."
+            )
+        elif named:
+            click.echo(
+                f"Group grounding: {named} of {group.n} answers name an image, {right} the right "
+                "one."
+            )
     if repaired := sum(task.repaired_truths for task in scores.tasks.values()):
         click.echo(f"Ground truths repaired (corners sorted, clipped to the image): {repaired}.")
     for note in run_notes([(scores.model, scores)]):

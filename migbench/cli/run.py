@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from migbench.cli.options import (
 )
 from migbench.cli.output import exit_status, show_scores, write_result
 from migbench.cli.progress import ProgressBar
+from migbench.costs import imagined_turns, plan_costs
 from migbench.data.images import locate_data
 from migbench.dialects import PromptSet, ask
 from migbench.errors import UsageError
@@ -33,17 +35,24 @@ what_options = together(
         "--limit", type=click.IntRange(min=1), help="Only the first N instances of each task."
     ),
     click.option(
-        "--evaluator", type=click.Choice([*EVALUATORS]), default="polling", show_default=True
+        "--evaluator",
+        type=click.Choice([*EVALUATORS]),
+        default="polling",
+        show_default=True,
+        help="One question a target, or one for all targets of an image set.",
     ),
     click.option(
-        "--strategy", type=click.Choice([*STRATEGIES]), default="direct", show_default=True
+        "--strategy",
+        type=click.Choice([*STRATEGIES]),
+        default="direct",
+        show_default=True,
+        help="direct, or chain of thought: single-image (cot), multi-image (mcot).",
     ),
     click.option(
         "--prompts",
         type=click.Choice([prompts.value for prompts in PromptSet]),
-        default="released",
-        show_default=True,
-        help="Whose wording: the published script's (Table 1 was made with it) or the paper's.",
+        help="Whose wording: the published script's (default for direct; Table 1 was made with it) "
+        "or the paper's (default for cot and mcot).",
     ),
 )
 
@@ -62,7 +71,7 @@ def command(
     data: Path,
     images: Path | None,
     tasks: str | None,
-    prompts: str,
+    prompts: str | None,
     protocol: str,
     corrections: str,
     accept_model_errors: bool,
@@ -86,7 +95,7 @@ def command(
         chosen_model(options),
         locate_data(data, images),
         tasks=tasks.split(",") if tasks else (),
-        prompts=PromptSet(prompts),
+        prompts=PromptSet(prompts) if prompts else None,
         **options,
     )
     if dry_run:
@@ -126,29 +135,22 @@ def _explain_errors(out: Path, errors: int, last: str, gave_up: bool) -> None:
 
 def show_plan(plan: Plan) -> None:
     """Print what a run would ask: counts by task, and one prompt of each."""
-    rows: list[list[Any]] = []
-    examples: list[str] = []
-    settings = plan.settings
-    for task in settings.tasks:
-        questions = [each for each in plan.questions if each.targets[0].task == task]
-        rows.append(
-            [
-                task,
-                len(questions),
-                sum(len(question.targets) for question in questions),
-                len({question.images for question in questions}),
-                sum(len(question.images) for question in questions),
-            ]
-        )
-        question = questions[0]
-        turn = next(STRATEGIES[settings.strategy](question))
-        images = [plan.data.image(name) for name in question.images]
-        dialect = settings.model.dialect
-        request = ask(dialect, turn, images, prompts=PromptSet(settings.prompts))
-        examples.append(f"{task}: {request.text(dialect.image_token or '<image>')!r}")
-    rows.append(["all", *(sum(row[column] for row in rows) for column in range(1, 5))])
-    click.echo(tabulate(rows, ["Task", "Requests", "Targets", "Image sets", "Images shown"]))
+    costs = plan_costs(plan)
+    header = ["Task", "Questions", "Targets", "Image sets", "Requests", "Images shown"]
+    rows = [[task, *dataclasses.astuple(cost)] for task, cost in costs.items()]
+    rows.append(["all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True))])
+    click.echo(tabulate(rows, header))
     words = sum(len(question.text) for question in plan.questions)
     click.echo(f"\nQuestion texts: about {words // 4} tokens (four characters each), images apart.")
-    click.echo(f"Model: {settings.model.name}, dialect {settings.model.dialect.name}; examples:")
-    click.echo("\n".join(examples))
+    settings = plan.settings
+    dialect = settings.model.dialect
+    click.echo(
+        f"Model {settings.model.name}, dialect {dialect.name}, {settings.evaluator}, "
+        f"{settings.strategy}, prompts {settings.prompts}; the first question of each task:"
+    )
+    for task in settings.tasks:
+        question = next(question for question in plan.questions if question.task == task)
+        images = [plan.data.image(name) for name in question.images]
+        for turn in imagined_turns(plan, question):
+            request = ask(dialect, turn, images, prompts=PromptSet(settings.prompts))
+            click.echo(f"{task}: {request.text(dialect.image_token or '<image>')!r}")

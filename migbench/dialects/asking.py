@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+
 from migbench.boxes import Box, Order
 from migbench.dialects.dialect import Dialect, PromptSet, wording
 from migbench.hashing import short_hash
 from migbench.messages import Generation, ImageFile, Part, Request
-from migbench.questions import Turn
+from migbench.questions import Purpose, Turn
 
 _PHRASE = re.compile(r"<\|object_ref_start\|>(.*?)<\|object_ref_end\|>", re.DOTALL)
 _BOX = re.compile(r"<\|box_start\|>\((\d+),(\d+)\),\((\d+),(\d+)\)<\|box_end\|>")
@@ -27,20 +29,33 @@ def ask(
 ) -> Request:
     """The request for a turn; ``images`` is the question's whole image set.
 
-    All images come first, then the question, then the sentence that asks for the format. Raises
-    `ModelError` where a reference box must be written in pixels and its image cannot be read.
+    All images come first, then the question, then the sentence that asks for the format. An answer
+    that is to give several boxes has room for as many. Raises `ModelError` where a reference box
+    must be written in pixels and its image cannot be read.
     """
     shown = [images[index] for index in turn.images]
-    text = rewrite(dialect, turn.text, images, prompts) + wording(dialect.format, prompts)
+    text = rewrite(dialect, turn.text, images, prompts) + _format(dialect, turn.purpose, prompts)
     before, after = dialect.image.split("{image}")
     parts: list[Part] = []
     for number, image in enumerate(shown, start=1):
         parts += [before.format(k=number), image, after.format(k=number)]
     return Request(
         parts=_joined([*parts, text]),
-        generation=generation,
+        generation=msgspec.structs.replace(
+            generation, max_new_tokens=generation.max_new_tokens * max(1, len(turn.grounds))
+        ),
         image_set=short_hash(*(image.name for image in images)),
     )
+
+
+def _format(dialect: Dialect, purpose: Purpose, prompts: PromptSet) -> str:
+    match purpose:
+        case Purpose.DIRECT:
+            return wording(dialect.format, prompts)
+        case Purpose.DESCRIBE:
+            return ""
+        case Purpose.GROUND:
+            return wording(dialect.format_of_step_2 or dialect.format, prompts)
 
 
 def rewrite(dialect: Dialect, text: str, images: Sequence[ImageFile], prompts: PromptSet) -> str:

@@ -59,6 +59,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     box: str | Wording | None = None
     format: str | Wording
     """The sentence after the question that asks for the answer's format."""
+    format_of_step_2: str | Wording | None = None
+    """The same after a chain of thought's second step; ``format`` where none is published."""
+    dropped_from_step_2: tuple[str, ...] = ()
+    """Strategies under which the published script drops ``-`` and ``x`` from step 2's answers."""
     model_types: tuple[str, ...] = ()
     """``model_type`` (config.json) of checkpoints that speak this dialect unless told otherwise."""
 

@@ -59,6 +59,25 @@ def image_mentions(text: str) -> list[Mention]:
     return [Mention(image, start) for image, start in images if image >= 0]
 
 
+_REGION_MENTION = re.compile(
+    rf"\bregion(?:[\s_-]picture)?{_INDEX}[\s\"':#_.*-]{{0,4}}(\d{{1,2}}){_WHOLE}"
+    rf"|\b(\d{{1,2}}(?:st|nd|rd|th)|{'|'.join(WORDS)})[\s_-]{{1,3}}region\b"
+    rf"|第\s?([{CHINESE}]|\d{{1,2}})\s?[张幅个块]?\s?区域"
+    rf"|区域\s?[:#_-]?\s?([{CHINESE}]|\d{{1,2}})",
+    re.IGNORECASE,
+)
+
+
+def region_mentions(text: str) -> list[Mention]:
+    """Every mention of a region by number, as of images; ``image`` is the region's, from 0.
+
+    >>> [mention.image for mention in region_mentions("Region-1: a dog. The second region: a cat.")]
+    [0, 1]
+    """
+    found = ((_number(match), match.start()) for match in _REGION_MENTION.finditer(text))
+    return [Mention(number - 1, start) for number, start in found if number]
+
+
 def _number(match: re.Match[str]) -> int:
     return ordinal(match.group(match.lastindex or 0)) or 0
 

@@ -14,11 +14,12 @@ from enum import StrEnum
 
 from migbench.boxes import Box
 from migbench.dialects.dialect import Dialect
-from migbench.dialects.mentions import Mention, image_mentions
+from migbench.dialects.mentions import Mention, image_mentions, region_mentions
 from migbench.dialects.refusals import is_refusal
 from migbench.dialects.syntax import box_pattern, plain
 from migbench.errors import DataError
 from migbench.messages import Size
+from migbench.tasks import Noun
 
 
 class Unread(StrEnum):
@@ -36,12 +37,12 @@ class Unread(StrEnum):
 class FoundBox:
     """A box in an answer: in 0-1 of the original image, not clipped, corners not sorted.
 
-    ``image`` is the one that the answer puts it in (from 0; None: it does not say); ``start`` and
-    ``end`` are its place in the answer's text.
+    ``label`` is what the answer calls it by: the number, from 0, of an image, or of a region where
+    the question asks for regions (None: nothing). ``start`` and ``end`` are its place in the text.
     """
 
     box: Box
-    image: int | None
+    label: int | None
     start: int
     end: int
 
@@ -57,9 +58,9 @@ class Reading:
     unread: Unread | None = None
     named_image: int | None = None
 
-    def choose(self, asked_image: int | None) -> FoundBox | None:
-        """The box labelled with the asked image, else the first."""
-        labelled = (found for found in self.boxes if found.image == asked_image is not None)
+    def choose(self, asked: int | None) -> FoundBox | None:
+        """The box that bears the asked label, from 0, else the first."""
+        labelled = (found for found in self.boxes if found.label == asked is not None)
         return next(labelled, self.boxes[0] if self.boxes else None)
 
 
@@ -67,15 +68,18 @@ def read(
     dialect: Dialect,
     text: str,
     *,
+    noun: Noun = Noun.IMAGE,
     truncated: bool = False,
     sizes: Sequence[Size] | None = None,
-    image: int = 0,
+    lies_in: Sequence[int] = (0,),
 ) -> Reading:
     """Read an answer in a dialect.
 
-    ``sizes`` are the question's images' sizes in pixels, needed only where
-    ``dialect.convention.needs_size``; a box that the answer puts in no image is taken to lie in
-    ``image`` (from 0). Raises `DataError` where sizes are needed and not given.
+    ``sizes`` are the shown images' sizes in pixels, needed only where
+    ``dialect.convention.needs_size``; ``lies_in`` says, from 0, in which images boxes without an
+    image of their own lie, in their order, the last of them for all further ones. ``noun`` says
+    what labels count: images, or regions, which lie in ``lies_in`` too. Raises `DataError` where
+    sizes are needed and not given.
     """
     if dialect.convention.needs_size and sizes is None:
         raise DataError(
@@ -87,16 +91,19 @@ def read(
     matches = list(box_pattern(dialect.syntax).finditer(part))
     if truncated and matches and _is_cut(matches[-1]):
         matches.pop()
-    mentions = image_mentions(part)
+    mentions = image_mentions(part) if noun is Noun.IMAGE else region_mentions(part)
     named = mentions[0].image if mentions else None
     if not matches:
         return Reading(unread=unread_reason(part, truncated=truncated), named_image=named)
     found = []
+    unplaced = iter(lies_in)
+    image = 0
     for match, label in zip(matches, _labels(matches, mentions), strict=True):
         numbers = [float(number) for number in match.groups() if number is not None]
-        size = None
-        if sizes is not None:
-            size = sizes[label if label is not None and label < len(sizes) else image]
+        is_placed = noun is Noun.IMAGE and label is not None and label < len(sizes or ())
+        if not is_placed:
+            image = next(unplaced, image)
+        size = sizes[label if is_placed and label is not None else image] if sizes else None
         box = dialect.convention.to_unit(numbers, size)
         found.append(FoundBox(box, label, start + match.start(), start + match.end()))
     return Reading(tuple(found), named_image=named)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from migbench.data.annotations import Instance
+from migbench.evaluators.all_at_once import all_at_once
 from migbench.evaluators.polling import polling
 from migbench.questions import Question
 
 Evaluator = Callable[[Iterable[Instance]], Iterator[Question]]
 
-EVALUATORS: dict[str, Evaluator] = {"polling": polling}
+EVALUATORS: dict[str, Evaluator] = {"polling": polling, "all-at-once": all_at_once}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from migbench.data.annotations import Instance
-from migbench.questions import Question
+from migbench.questions import Asked, Question
+from migbench.tasks import Noun
 
 
 def polling(instances: Iterable[Instance]) -> Iterator[Question]:
     """One question an instance (paper, appendix F)."""
     for instance in instances:
-        yield Question(id=instance.id, targets=(instance,), text=instance.question)
+        number = None if instance.asked_image is None else instance.asked_image + 1
+        yield Question(instance.id, (Asked(Noun.IMAGE, number, (instance,)),), instance.question)

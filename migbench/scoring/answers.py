@@ -1,4 +1,4 @@
-"""An answer with all that reading it may need."""
+"""An answer that grounds, with all that reading it may need."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from migbench.boxes import Box
 from migbench.corrections import Correction
 from migbench.dialects import Dialect, Reading, read
 from migbench.messages import ImageFile, Size
-from migbench.questions import Question
+from migbench.questions import Asked, Question, Turn
 from migbench.run_store import AnswerLine
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerInContext:
-    """One answered question: what was asked, what was said, and in which dialect.
+    """One answered turn: what was asked, what was shown, what was said, and in which dialect.
 
     ``image`` finds image files where sizes in pixels are needed and the run did not keep them.
     """
 
     question: Question
+    turn: Turn
     line: AnswerLine
     dialect: Dialect
+    strategy: str = "direct"
     correction: Correction | None = None
     image: Callable[[str], ImageFile] | None = None
 
@@ -31,24 +33,32 @@ class AnswerInContext:
         """The raw answer."""
         return self.line.text or ""
 
+    @property
+    def asked(self) -> list[Asked]:
+        """The boxes that this answer is to give."""
+        return [self.question.asked[place] for place in self.turn.grounds]
+
     def sizes(self) -> Sequence[Size] | None:
-        """The images' sizes in pixels, where the dialect needs them and they can be had."""
+        """The shown images' sizes in pixels, where the dialect needs them and they can be had."""
         if not self.dialect.convention.needs_size:
             return None
         if self.line.sizes is not None:
-            return [Size(*size) for size in self.line.sizes]
+            return [Size(*self.line.sizes[index]) for index in self.turn.images]
         if self.image is None:
             return None
-        return [self.image(name).size() for name in self.question.images]
+        return [self.image(self.question.images[index]).size() for index in self.turn.images]
 
     def read(self) -> Reading:
-        """The answer, read in the declared dialect."""
+        """The answer, read in the declared dialect; images are those shown, in their order."""
+        shown = self.turn.images
+        targets = [asked.instances[0].target_image for asked in self.asked]
         return read(
             self.dialect,
             self.text,
+            noun=self.asked[0].noun,
             truncated=self.line.truncated,
             sizes=self.sizes(),
-            image=self.question.targets[0].target_image,
+            lies_in=[shown.index(image) if image in shown else 0 for image in targets],
         )
 
     def corrected(self, box: Box, boxes_in_answer: int) -> Box:

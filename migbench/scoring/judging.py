@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from migbench.corrections import Correction
 from migbench.data.annotations import Instance
 from migbench.dialects import Dialect
 from migbench.messages import ImageFile
-from migbench.questions import Question, Strategy
+from migbench.questions import Purpose, Question, Strategy, Turn
 from migbench.run_store import AnswerLine
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
@@ -25,7 +25,11 @@ Lines = Mapping[tuple[str, int], AnswerLine]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One target's result. ``iou`` is 0 without a box; ``truth`` is as the protocol takes it."""
+    """One target's result. ``iou`` is 0 without a box; ``truth`` is as the protocol takes it.
+
+    ``line`` is the answer that the box was read from, or the failure in its place, or None where
+    nothing was asked yet.
+    """
 
     instance: Instance
     line: AnswerLine | None
@@ -42,60 +46,79 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """How a run's answers are judged."""
+    """How a run's answers are judged. ``image`` finds images whose sizes the run did not keep."""
 
     protocol: Protocol
     dialect: Dialect
     strategy: Callable[[Question], Strategy]
+    strategy_name: str = "direct"
     correction: Correction | None = None
     image: Callable[[str], ImageFile] | None = None
 
     def predict(
         self, question: Question, lines: Lines
-    ) -> tuple[AnswerLine | None, list[Prediction]]:
-        """The question's last line, if it was answered, and a prediction for each target."""
-        line = final_line(self.strategy(question), question.id, lines)
-        if line is None or line.text is None:
-            return line, [Prediction(outcome=Outcome.MODEL_ERROR)] * len(question.targets)
-        answer = AnswerInContext(question, line, self.dialect, self.correction, self.image)
-        return line, self.protocol.predict(answer)
+    ) -> Iterator[tuple[Instance, AnswerLine | None, Prediction]]:
+        """For every target of a question: the line that decides on it, and what it gives.
+
+        The last turn that grounds a box decides on it. Boxes that no answered turn reaches have no
+        answer, and neither have those whose last turn failed.
+        """
+        nothing = Prediction(outcome=Outcome.MODEL_ERROR)
+        decided: dict[int, tuple[AnswerLine | None, Prediction]] = {}
+        line: AnswerLine | None = None
+        for turn, line in replay(self.strategy(question), question.id, lines):
+            predictions = [nothing] * len(turn.grounds)
+            if turn.grounds and line is not None and line.text is not None:
+                predictions = self._predict_turn(question, turn, line)
+            decided |= {
+                place: (line, prediction)
+                for place, prediction in zip(turn.grounds, predictions, strict=True)
+            }
+        for place, asked in enumerate(question.asked):
+            deciding, prediction = decided.get(place, (line, nothing))
+            for instance in asked.instances:
+                yield instance, deciding, prediction
+
+    def _predict_turn(self, question: Question, turn: Turn, line: AnswerLine) -> list[Prediction]:
+        answer = AnswerInContext(
+            question, turn, line, self.dialect, self.strategy_name, self.correction, self.image
+        )
+        predictions = self.protocol.predict(answer)
+        if turn.purpose is not Purpose.GROUND:
+            return predictions
+        # An image was named in step 1, if at all.
+        return [replace(each, named_image=turn.chosen_image) for each in predictions]
 
 
 def judge(judge: Judge, questions: Iterable[Question], lines: Lines) -> list[Judgement]:
-    """Judge every target of the questions, in their order; IoU is computed for all at once."""
-    instances: list[Instance] = []
-    answered: list[AnswerLine | None] = []
-    predictions: list[Prediction] = []
-    for question in questions:
-        line, predicted = judge.predict(question, lines)
-        instances.extend(question.targets)
-        answered.extend([line] * len(predicted))
-        predictions.extend(predicted)
-    truths = [judge.protocol.truth(instance) for instance in instances]
-    overlaps = _overlaps(predictions, truths)
+    """Judge every target of the questions, in the annotation file's order; IoU all at once."""
+    found = [each for question in questions for each in judge.predict(question, lines)]
+    found.sort(key=lambda each: each[0].index)
+    truths = [judge.protocol.truth(instance) for instance, _, _ in found]
+    overlaps = _overlaps([prediction for _, _, prediction in found], truths)
     return [
         Judgement(instance, line, prediction, truth, overlap, _outcome(prediction, overlap))
-        for instance, line, prediction, truth, overlap in zip(
-            instances, answered, predictions, truths, overlaps, strict=True
+        for (instance, line, prediction), truth, overlap in zip(
+            found, truths, overlaps, strict=True
         )
     ]
 
 
-def final_line(turns: Strategy, question: str, lines: Lines) -> AnswerLine | None:
-    """The line of a question's last turn, by going through its strategy with the stored answers.
-
-    Where a turn has no answer: the line that says why, or None if it was never asked.
-    """
-    next(turns)
+def replay(
+    turns: Strategy, question: str, lines: Lines
+) -> Iterator[tuple[Turn, AnswerLine | None]]:
+    """A strategy's turns with their stored lines, up to the first turn without an answer."""
+    turn = next(turns)
     number = 0
     while True:
         line = lines.get((question, number))
+        yield turn, line
         if line is None or line.text is None:
-            return line
+            return
         try:
-            turns.send(line.text)
+            turn = turns.send(line.text)
         except StopIteration:
-            return line
+            return
         number += 1
 
 

@@ -12,6 +12,7 @@ import re
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
 from migbench.dialects import unread_reason
+from migbench.questions import Purpose
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
 
@@ -55,13 +56,24 @@ def parse(text: str) -> list[Box]:
     return []
 
 
+def _as_parsed(answer: AnswerInContext) -> str:
+    """The answer as the script parses it: some families' step 2 loses every ``-`` and ``x``."""
+    is_step_2 = answer.turn.purpose is Purpose.GROUND
+    if is_step_2 and answer.strategy in answer.dialect.dropped_from_step_2:
+        return answer.text.replace("-", "").replace("x", "")
+    return answer.text
+
+
 def predict(answer: AnswerInContext) -> list[Prediction]:
-    """The first box, the same for every target of the question."""
-    boxes = parse(answer.text)
-    targets = answer.question.targets
+    """The first box; of an answer that is to give several, which the script has not, in order."""
+    boxes = parse(_as_parsed(answer))
     if not boxes:
         reason = unread_reason(answer.text, truncated=answer.line.truncated)
-        return [Prediction(outcome=Outcome(reason.value))] * len(targets)
-    box = answer.corrected(boxes[0], len(boxes))
-    flags = (Flag.EXTRA_BOXES,) if len(boxes) > 1 else ()
-    return [Prediction(box=box, flags=flags)] * len(targets)
+        return [Prediction(outcome=Outcome(reason.value))] * len(answer.asked)
+    flags = (Flag.EXTRA_BOXES,) if len(boxes) > len(answer.asked) else ()
+    given = [
+        Prediction(box=answer.corrected(box, len(boxes)), flags=flags)
+        for box in boxes[: len(answer.asked)]
+    ]
+    missing = Prediction(outcome=Outcome.MISSING)
+    return given + [missing] * (len(answer.asked) - len(given))

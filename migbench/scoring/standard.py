@@ -1,16 +1,19 @@
 """The standard protocol: the dialect's declared convention, and every outcome kept apart.
 
-The box labelled with the asked image counts, else the first; further boxes are flagged. Defective
-truth is repaired: its corners are sorted and clipped to the image.
+Of a question's one box, the one labelled with the asked image counts, else the first; of several,
+see `migbench.scoring.matching`. Defective truth is repaired: corners sorted, clipped to the image.
 """
 
 from __future__ import annotations
 
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
-from migbench.dialects import Reading
+from migbench.dialects import FoundBox, Reading
+from migbench.questions import Asked
 from migbench.scoring.answers import AnswerInContext
+from migbench.scoring.matching import match_boxes
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
+from migbench.tasks import Noun
 
 
 def truth(instance: Instance) -> Box:
@@ -19,29 +22,54 @@ def truth(instance: Instance) -> Box:
 
 
 def predict(answer: AnswerInContext) -> list[Prediction]:
-    """The box that the answer gives for the question's one target, or why it gives none."""
-    (target,) = answer.question.targets
+    """For every box that the answer is to give: the one it gives, or why there is none."""
     reading = answer.read()
-    found = reading.choose(target.asked_image)
-    if found is None:
+    if not reading.boxes:
         assert reading.unread is not None
-        outcome = Outcome(reading.unread.value)
-        return [Prediction(outcome=outcome, named_image=reading.named_image)]
-    named = found.image if found.image is not None else reading.named_image
+        nothing = Prediction(outcome=Outcome(reading.unread.value), named_image=reading.named_image)
+        return [nothing] * len(answer.asked)
+    if len(answer.asked) > 1:
+        found = match_boxes(reading.boxes, answer.asked)
+    else:
+        found = [reading.choose(_asked_label(answer))]
     return [
-        Prediction(
-            box=answer.corrected(found.box, len(reading.boxes)),
-            flags=_flags(reading, found.box, found.image, target),
-            named_image=named,
-        )
+        _prediction(answer, reading, asked, box)
+        for asked, box in zip(answer.asked, found, strict=True)
     ]
 
 
-def _flags(reading: Reading, box: Box, image: int | None, target: Instance) -> tuple[Flag, ...]:
+def _asked_label(answer: AnswerInContext) -> int | None:
+    """The label that the asked box would bear, from 0; an image shown alone needs none."""
+    (asked,) = answer.asked
+    alone = len(answer.turn.images) == 1
+    return None if asked.number is None or alone else asked.number - 1
+
+
+def _prediction(
+    answer: AnswerInContext, reading: Reading, asked: Asked, found: FoundBox | None
+) -> Prediction:
+    if found is None:
+        return Prediction(outcome=Outcome.MISSING)
+    boxes = len(reading.boxes)
+    image = _image_of(answer, found)
     flags = {
-        Flag.EXTRA_BOXES: len(reading.boxes) > 1,
-        Flag.WRONG_IMAGE: image is not None and image != target.target_image,
-        Flag.OUTSIDE_IMAGE: box.is_outside,
-        Flag.ZERO_AREA: not box.has_area,
+        Flag.EXTRA_BOXES: boxes > len(answer.asked),
+        Flag.WRONG_IMAGE: image is not None and image != asked.instances[0].target_image,
+        Flag.OUTSIDE_IMAGE: found.box.is_outside,
+        Flag.ZERO_AREA: not found.box.has_area,
     }
-    return tuple(flag for flag, applies in flags.items() if applies)
+    return Prediction(
+        box=answer.corrected(found.box, boxes),
+        flags=tuple(flag for flag, applies in flags.items() if applies),
+        named_image=image if image is not None else reading.named_image,
+    )
+
+
+def _image_of(answer: AnswerInContext, found: FoundBox) -> int | None:
+    """The image of the set (from 0) in which the answer puts a box, if it says or had no choice."""
+    shown = answer.turn.images
+    if len(shown) == 1:
+        return shown[0]
+    if found.label is None or answer.asked[0].noun is not Noun.IMAGE:
+        return None
+    return shown[found.label] if found.label < len(shown) else found.label

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from migbench.questions import Purpose, Question, Strategy, Turn
+from migbench.strategies.script import Script
 
 
-def direct(question: Question) -> Strategy:
+def direct(question: Question, script: Script) -> Strategy:
     """Ask once, showing the whole image set."""
-    yield Turn(Purpose.DIRECT, question.text, tuple(range(len(question.images))))
+    images = tuple(range(len(question.images)))
+    yield Turn(Purpose.DIRECT, question.text, images, tuple(range(len(question.asked))))
