@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from time import monotonic
 
 from migbench.adapters import serving_settings, start_adapter
 from migbench.corrections import Correction
@@ -22,14 +23,16 @@ from migbench.run_store import AnnotationSource, Run, RunStore, Settings, Status
 from migbench.runner import Progress, Runner
 from migbench.scoring import (
     PROTOCOLS,
+    DifficultySplit,
     Judge,
     Judgement,
     Scores,
     judge,
     macro_average,
+    summarise_levels,
     summarise_tasks,
 )
-from migbench.strategies import STRATEGIES, Script
+from migbench.strategies import STRATEGIES, find_strategy
 from migbench.tasks import load_tasks, select_tasks, task_hashes
 
 
@@ -96,8 +99,7 @@ DEFAULT_PROMPTS = {
 
 def strategy_of(settings: Settings) -> Callable[[Question], Strategy]:
     """The strategy of a run under these settings, with its wordings."""
-    script = Script(settings.prompts, settings.strategy, settings.model.dialect.name)
-    return lambda question: STRATEGIES[settings.strategy](question, script)
+    return find_strategy(settings.strategy, settings.prompts, settings.model.dialect.name)
 
 
 def questions_of(settings: Settings, annotations: Annotations) -> Iterable[Question]:
@@ -128,6 +130,7 @@ def execute(
     serving = serving_settings(plan.settings.model.adapter)
     with open_run(out, manifest, serving) as store:
         status: Status = "stopped"
+        started = monotonic()
         try:
             watched = progress(store)
             runner = Runner(
@@ -138,10 +141,11 @@ def execute(
                 prompts=PromptSet(plan.settings.prompts),
                 progress=watched,
             )
+            started = monotonic()  # The model is up: what is timed is the asking.
             asyncio.run(runner.run(plan.questions))
             status = "incomplete" if watched.failed else "complete"
         finally:
-            store.finish(status)
+            store.finish(status, seconds=monotonic() - started)
     return watched
 
 
@@ -163,12 +167,14 @@ def score_run(
     annotations: Path | None = None,
     images: Path | None = None,
     accept_model_errors: bool = False,
+    difficulty: DifficultySplit | None = None,
 ) -> ScoredRun:
     """Score a stored run; no model is needed, and images only for pixel dialects.
 
     ``annotations`` says where the annotation file is now, if it was moved; its content must be the
     same. With ``accept_model_errors`` targets without an answer count as not hit, else their task
-    has no accuracy. Raises `DataError` where the annotation file is gone or another one.
+    has no accuracy. With a ``difficulty`` split the scores hold figures by level too. Raises
+    `DataError` where the annotation file is gone or another one, or not the split's.
     """
     settings = run.settings
     read = _annotations_of(run, annotations)
@@ -180,6 +186,10 @@ def score_run(
     )
     order = [spec.key for spec in load_tasks()]
     tasks = summarise_tasks(judgements, order, accept_model_errors=accept_model_errors)
+    levels = None
+    if difficulty:
+        difficulty.check(read)
+        levels = summarise_levels(judgements, difficulty, accept_model_errors=accept_model_errors)
     scores = Scores(
         model=settings.model.name,
         protocol=protocol,
@@ -191,6 +201,7 @@ def score_run(
         accepted_model_errors=accept_model_errors,
         tasks=tasks,
         macro=macro_average(tasks),
+        difficulty=levels,
     )
     return ScoredRun(run, read, scores, tuple(judgements))
 

@@ -1,12 +1,15 @@
-"""What a run costs before it is made: questions, requests, images shown. Nothing is asked."""
+"""What a run costs: before it is made, and after. Nothing is asked here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from migbench.benchmark import Plan, strategy_of
+import msgspec
+
+from migbench.benchmark import Plan, ScoredRun, questions_of, strategy_of
 from migbench.questions import Purpose, Question, Turn
+from migbench.scoring.judging import replay
 
 IMAGINED_ANSWER = "Image1"
 """Stands for every answer; it serves where a step must name an image."""
@@ -59,3 +62,46 @@ def imagined_turns(plan: Plan, question: Question) -> Iterator[Turn]:
             turn = turns.send(IMAGINED_ANSWER)
         except StopIteration:
             return
+
+
+class Paid(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has cost, by its stored answers.
+
+    ``requests`` are those that were answered; an answer that was reused has cost nothing.
+    ``images_shown`` counts an image once for every request that shows it. Tokens are as the adapter
+    counted them, None where it did not for every answer. ``wall_seconds`` is the manifest's.
+    """
+
+    requests: int
+    images_shown: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    wall_seconds: float | None
+
+
+def paid_costs(scored: ScoredRun) -> Paid:
+    """What a run has cost; a run that is incomplete has cost less than it will."""
+    run = scored.run
+    strategy = strategy_of(run.settings)
+    turns, lines = [], []
+    for question in questions_of(run.settings, scored.annotations):
+        for turn, line in replay(strategy(question), question.id, run.lines):
+            if line is not None and line.text is not None and not line.reused:
+                turns.append(turn)
+                lines.append(line)
+    return Paid(
+        requests=len(lines),
+        images_shown=sum(len(turn.images) for turn in turns),
+        prompt_tokens=_total(line.prompt_tokens for line in lines),
+        completion_tokens=_total(line.completion_tokens for line in lines),
+        wall_seconds=run.manifest.wall_seconds,
+    )
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total

@@ -107,6 +107,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """How many turns have an answer, and how many a failure instead, when the run last ended."""
     origin: str = "run"
     """``run``, or where imported answers came from."""
+    wall_seconds: float | None = None
+    """How long the asking took, with all resumptions and without loading the model.
+
+    None where that is not known: for imported answers, while the run is under way, and when it was
+    killed at some point.
+    """
 
 
 class Run:
@@ -136,10 +142,11 @@ class Run:
 class RunStore(Run):
     """A run that is being written; one process at a time holds it."""
 
-    def __init__(self, folder: Path, lock: FileLock) -> None:
-        """Use `open_run`."""
+    def __init__(self, folder: Path, lock: FileLock, wall_seconds: float | None = 0.0) -> None:
+        """Use `open_run`. ``wall_seconds`` is the time that the run has taken up to now."""
         super().__init__(folder)
         self._lock = lock
+        self._wall_seconds = wall_seconds
         path = folder / ANSWERS
         _cut_torn_line(path)
         self._file: IO[bytes] = path.open("ab")
@@ -153,11 +160,19 @@ class RunStore(Run):
         if line.text is not None:
             self.by_key.setdefault(line.key, line)
 
-    def finish(self, status: Status) -> None:
-        """Record how the run ended."""
+    def finish(self, status: Status, seconds: float | None = None) -> None:
+        """Record how the run ended, and how long it took since it was opened, where known."""
+        if seconds is not None and self._wall_seconds is not None:
+            self._wall_seconds += seconds
+        else:
+            self._wall_seconds = None
         answered = sum(line.text is not None for line in self.lines.values())
         self.manifest = msgspec.structs.replace(
-            self.manifest, status=status, answered=answered, failed=len(self.lines) - answered
+            self.manifest,
+            status=status,
+            answered=answered,
+            failed=len(self.lines) - answered,
+            wall_seconds=self._wall_seconds,
         )
         write_json(self.folder / MANIFEST, self.manifest)
 
@@ -185,13 +200,15 @@ def open_run(
     except Timeout:
         raise UsageError(f"{folder}: another process is working on this run") from None
     try:
+        wall_seconds: float | None = 0.0
         if (folder / MANIFEST).exists():
-            old = _read_manifest(folder).settings
-            _refuse_changes(folder, old, manifest.settings, serving)
+            old = _read_manifest(folder)
+            _refuse_changes(folder, old.settings, manifest.settings, serving)
+            wall_seconds = old.wall_seconds
         elif any(path.name != LOCK for path in folder.iterdir()):
             raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
         write_json(folder / MANIFEST, manifest)
-        store = RunStore(folder, lock)
+        store = RunStore(folder, lock, wall_seconds)
     except BaseException:
         lock.release()
         raise

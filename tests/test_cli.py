@@ -59,7 +59,7 @@ def imported(mini: Path, answers: Path, out: Path, *more: object) -> Path:
 def test_help_fits_a_screen_and_names_every_command() -> None:
     done = migbench("--help")
     assert len(done.out.splitlines()) < 40
-    for command in ("run", "score", "table", "import", "data", "tasks", "models"):
+    for command in ("run", "score", "table", "compare", "import", "data", "tasks", "models"):
         assert f"  {command} " in done.out
 
 
@@ -69,6 +69,8 @@ def test_help_fits_a_screen_and_names_every_command() -> None:
         ["run"],
         ["score"],
         ["table"],
+        ["compare"],
+        ["difficulty", "make"],
         ["import", "released"],
         ["import", "jsonl"],
         ["data", "check"],

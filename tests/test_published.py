@@ -68,7 +68,8 @@ def printed_table(number: int) -> tuple[str, list[list[str]]]:
     above = itertools.dropwhile(lambda line: not line.strip(), reversed(lines[:end]))
     block = list(itertools.takewhile(lambda line: line.strip(), above))[::-1]
     rows = [
-        [cell.strip() for cell in line.replace(" _{+CoT}", "+CoT").split("\t")] for line in block
+        [re.sub(r" _\{(\+m?CoT)\}", r"\1", cell.strip()) for cell in line.split("\t")]
+        for line in block
     ]
     return lines[end].removeprefix(f"Table {number}. "), rows
 
@@ -117,17 +118,69 @@ def test_every_cell_of_the_answering_forms_table_is_as_printed() -> None:
     assert caption.startswith(table.caption)
 
 
+def test_every_cell_of_the_chains_of_thought_table_is_as_printed() -> None:
+    caption, lines = printed_table(5)
+    table = load_table("table5")
+    expected = [cells for cells in lines if is_result(cells)]
+    assert [[row.model, *as_printed(row), f"{row.average:.2f}"] for row in table.rows] == expected
+    assert tuple(cell.lower() for cell in lines[0][1:-1]) == table.columns
+    assert len(table.rows) == 9
+    assert caption.startswith(table.caption)
+
+
 # --- what the data says about itself --------------------------------------------------------------
 
 
 def test_tables_are_listed_by_number_then_by_name() -> None:
-    assert table_names() == ("table1", "table10", "table11", "later")
+    assert table_names() == ("table1", "table5", "table7", "table10", "table11", "later")
     assert [table.name for table in load_tables()] == list(table_names())
 
 
-def test_columns_are_tasks_of_the_annotation_files() -> None:
+def test_columns_are_what_a_table_divides_the_instances_by() -> None:
+    known = {
+        "task": set(REVISED_COUNTS),
+        "group": {"spontaneous", "referential"},
+        "level": {"easy", "medium", "hard"},
+    }
     for table in load_tables():
-        assert set(table.columns) <= set(REVISED_COUNTS)
+        assert set(table.columns) <= known[table.divided_by]
+
+
+SPONTANEOUS = ("diff", "view_diff", "common_object")
+
+
+def means_of_groups(model: str) -> tuple[float, float]:
+    """Spontaneous and referential, from a row's cells in Table 1."""
+    cells = load_table("table1").row(model).accuracy
+    spontaneous = [cells[task] for task in SPONTANEOUS]
+    referential = [value for task, value in cells.items() if task not in SPONTANEOUS]
+    return sum(spontaneous) / 3, sum(referential) / 7
+
+
+def test_groups_of_table_5_are_means_of_table_1s_cells_but_for_one_copied_cell() -> None:
+    differing = {}
+    for row in load_table("table5").rows:
+        if row.strategy != "mcot":
+            for printed, mean in zip(
+                row.accuracy.values(), means_of_groups(row.model), strict=True
+            ):
+                if abs(printed - mean) > 0.0051:
+                    differing[row.model, printed] = round(mean, 2)
+    assert differing == {("Qwen2-VL-7B", 19.96): 28.5}
+    assert load_table("table5").row("mPLUG-Owl3").accuracy["spontaneous"] == 19.96
+
+
+def test_averages_of_table_5_fit_weights_of_4_to_7_and_not_of_3_to_7() -> None:
+    """What the table's remark says: they are not the mean of ten tasks, as Table 1's are."""
+    table = load_table("table5")
+    for row in table.rows:
+        spontaneous, referential = row.accuracy.values()
+        if row.model == "Qwen2-VL-7B":
+            spontaneous = means_of_groups(row.model)[0]
+        assert row.average == pytest.approx((4 * spontaneous + 7 * referential) / 11, abs=0.011)
+    first = table.row("mPLUG-Owl3")
+    assert first.average != pytest.approx((3 * 19.96 + 7 * 9.08) / 10, abs=0.5)
+    assert "4 (Spontaneous) to 7 (Referential)" in table.remark
 
 
 def test_rows_printed_in_both_main_tables_are_the_same() -> None:
@@ -140,9 +193,10 @@ def test_rows_printed_in_both_main_tables_are_the_same() -> None:
 
 
 def test_chain_of_thought_rows_are_marked_in_name_and_strategy() -> None:
-    for name in ("table1", "table11"):
+    for name in ("table1", "table5", "table11"):
         for row in load_table(name).rows:
             assert (row.strategy == "cot") == row.model.endswith("+CoT")
+            assert (row.strategy == "mcot") == row.model.endswith("+mCoT")
             assert row.evaluator == "polling"
 
 
@@ -222,7 +276,9 @@ def test_a_table_is_read_once() -> None:
 
 
 def test_unknown_names_are_usage_errors_that_say_what_there_is() -> None:
-    with pytest.raises(UsageError, match=r"table2.*table1, table10, table11, later"):
+    with pytest.raises(
+        UsageError, match=r"table2.*table1, table5, table7, table10, table11, later"
+    ):
         load_table("table2")
     with pytest.raises(UsageError, match=r"GPT-4o.*Qwen2-VL-7B"):
         load_table("table1").row("GPT-4o")

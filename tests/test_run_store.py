@@ -59,6 +59,26 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert set(Run(tmp_path / "run").lines) == {("a", 0), ("b", 0)}
 
 
+def test_the_wall_time_adds_up_over_resumptions(tmp_path: Path) -> None:
+    for seconds, total in ((2.0, 2.0), (0.5, 2.5)):
+        with open_run(tmp_path / "run", manifest()) as store:
+            store.finish("stopped", seconds=seconds)
+        assert Run(tmp_path / "run").manifest.wall_seconds == total
+
+
+@pytest.mark.parametrize("end", ["killed", "not timed"])
+def test_the_wall_time_is_unknown_as_soon_as_a_part_of_it_is(tmp_path: Path, end: str) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.finish("stopped", seconds=2.0)
+    with open_run(tmp_path / "run", manifest()) as store:
+        assert Run(tmp_path / "run").manifest.wall_seconds is None
+        if end == "not timed":
+            store.finish("stopped")
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.finish("complete", seconds=1.0)
+    assert Run(tmp_path / "run").manifest.wall_seconds is None
+
+
 @pytest.mark.parametrize("torn", [b'{"question":"b","text":"(5,', b'{"question":"b"', b"\xe2\x82"])
 def test_a_line_cut_off_by_a_kill_is_dropped_and_written_over(tmp_path: Path, torn: bytes) -> None:
     with open_run(tmp_path / "run", manifest()) as store:

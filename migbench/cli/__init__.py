@@ -16,7 +16,9 @@ from migbench.errors import MigbenchError
 COMMANDS = {
     "run": "Ask a model the benchmark's questions, and score it.",
     "score": "Score a stored run, under either protocol.",
-    "table": "Set runs, and the published rows, in the layout of Table 1.",
+    "table": "Set runs, and the published rows, in the paper's layouts.",
+    "compare": "Set runs side by side: accuracy, wins and losses, cost.",
+    "difficulty": "Split the instances into easy, medium and hard, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
     "data": "Check, describe, download or render the data set.",
     "tasks": "List the tasks.",

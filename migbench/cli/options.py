@@ -14,6 +14,7 @@ from migbench.dialects import Dialect, find_dialect
 from migbench.dialects.syntax import Syntax
 from migbench.errors import UsageError
 from migbench.models import Model, Overrides, Pixels, resolve_model
+from migbench.scoring import read_split
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -54,7 +55,7 @@ data_options = together(
     scale_option,
 )
 
-scoring_options = together(
+protocol_options = together(
     click.option(
         "--protocol",
         type=click.Choice(["standard", "released"]),
@@ -69,6 +70,10 @@ scoring_options = together(
         show_default=True,
         help="Whether to apply the profile's correction of boxes (Migician's y scaling).",
     ),
+)
+
+scoring_options = together(
+    protocol_options,
     click.option(
         "--accept-model-errors",
         is_flag=True,
@@ -76,8 +81,7 @@ scoring_options = together(
     ),
 )
 
-stored_run_options = together(
-    scoring_options,
+data_of_run_options = together(
     click.option(
         "--annotations",
         type=ExistingFile,
@@ -88,6 +92,15 @@ stored_run_options = together(
         type=ExistingFolder,
         help="The image folder; only pixel dialects need it, where a run kept no sizes.",
     ),
+)
+
+stored_run_options = together(scoring_options, data_of_run_options)
+
+difficulty_option = click.option(
+    "--difficulty",
+    type=ExistingFile,
+    callback=lambda context, parameter, path: path and read_split(path),
+    help="Add accuracy by level of this split (`migbench difficulty make`).",
 )
 
 json_option = click.option(

@@ -10,7 +10,7 @@ import msgspec
 
 from migbench.run_store import write_json
 from migbench.scoring import Scores
-from migbench.tables import run_notes, scores_table
+from migbench.tables import FORMATS, level_table, run_notes, scores_table
 
 
 def write_result(path: Path | None, content: object) -> None:
@@ -46,6 +46,8 @@ def show_scores(scores: Scores) -> None:
         click.echo(f"Ground truths repaired (corners sorted, clipped to the image): {repaired}.")
     for note in run_notes([(scores.model, scores)]):
         click.echo(note)
+    if scores.difficulty:
+        click.echo("\n" + FORMATS["text"](level_table([(scores.model, scores)])))
 
 
 def exit_status(scores: Scores) -> int:

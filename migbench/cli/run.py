@@ -13,6 +13,7 @@ from migbench.benchmark import Plan, execute, make_plan, score_run
 from migbench.cli.options import (
     chosen_model,
     data_options,
+    difficulty_option,
     json_option,
     model_options,
     scoring_options,
@@ -27,6 +28,7 @@ from migbench.errors import UsageError
 from migbench.evaluators import EVALUATORS
 from migbench.instance_table import write_instances
 from migbench.run_store import Run, write_json
+from migbench.scoring import DifficultySplit
 from migbench.strategies import STRATEGIES
 
 what_options = together(
@@ -64,6 +66,7 @@ what_options = together(
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be asked; start no model.")
 @scoring_options
+@difficulty_option
 @json_option
 def command(
     out: Path | None,
@@ -75,6 +78,7 @@ def command(
     protocol: str,
     corrections: str,
     accept_model_errors: bool,
+    difficulty: DifficultySplit | None,
     json_file: Path | None,
     **options: Any,
 ) -> int:
@@ -98,6 +102,8 @@ def command(
         prompts=PromptSet(prompts) if prompts else None,
         **options,
     )
+    if difficulty:
+        difficulty.check(plan.annotations)
     if dry_run:
         show_plan(plan)
         return 0
@@ -111,6 +117,7 @@ def command(
         corrections=corrections == "profile",
         annotations=plan.annotations.path,
         accept_model_errors=accept_model_errors,
+        difficulty=difficulty,
     )
     write_json(out / "scores.json", scored.scores)
     write_instances(out / "instances.parquet", scored.judgements, scored.annotations)

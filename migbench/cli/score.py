@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from migbench.benchmark import score_run
-from migbench.cli.options import ExistingFolder, json_option, stored_run_options
+from migbench.cli.options import (
+    ExistingFolder,
+    difficulty_option,
+    json_option,
+    stored_run_options,
+)
 from migbench.cli.output import exit_status, show_scores, write_result
 from migbench.instance_table import write_instances
 from migbench.run_store import Run
@@ -17,6 +22,7 @@ from migbench.run_store import Run
 @click.command("score")
 @click.argument("run", type=ExistingFolder)
 @stored_run_options
+@difficulty_option
 @json_option
 @click.option(
     "--instances",

@@ -9,70 +9,93 @@ import click
 
 from migbench import tables
 from migbench.benchmark import score_run
-from migbench.cli.options import ExistingFolder, json_option, stored_run_options
+from migbench.cli.options import (
+    ExistingFolder,
+    difficulty_option,
+    json_option,
+    stored_run_options,
+)
 from migbench.cli.output import exit_status, write_result
+from migbench.errors import UsageError
 from migbench.run_store import Run
 from migbench.scoring import Scores
+
+LEVELS = "table7"
+"""The layout whose columns are levels of difficulty: those of a split that must be given."""
 
 
 @click.command("table")
 @click.argument("runs", type=ExistingFolder, nargs=-1, required=True)
-@click.option("--published", is_flag=True, help="Add the published rows of Tables 1 and 11.")
+@click.option(
+    "--layout",
+    type=click.Choice([*tables.LAYOUTS, LEVELS]),
+    default="table1",
+    show_default=True,
+    help="Which of the paper's tables: all tasks (1; 11 is the same with the 70B rows alone), "
+    "groups of tasks (5), difficulty (7, needs --difficulty), answering forms (10).",
+)
+@click.option("--published", is_flag=True, help="Add the published rows of that table.")
 @click.option(
     "--format",
-    "layout",
+    "markup",
     type=click.Choice([*tables.FORMATS]),
     default="text",
     show_default=True,
     help="How to write the table.",
 )
 @stored_run_options
+@difficulty_option
 @json_option
 def command(
     runs: tuple[Path, ...],
     published: bool,
     layout: str,
+    markup: str,
     corrections: str,
     json_file: Path | None,
     **options: Any,
 ) -> int:
-    """Set RUNS in the layout of the paper's Table 1.
+    """Set RUNS in the layout of one of the paper's tables; with --difficulty, of Table 7 too.
 
     Figures are ranked only against figures on the same annotation file.
 
     \b
-    Example:
+    Examples:
       migbench table results/migician results/guess --published --format markdown
+      migbench table results/migician results/migician-all --layout table10 --published
     """
+    if layout == LEVELS and not options["difficulty"]:
+        raise UsageError("--layout table7: which levels? (--difficulty SPLIT)")
     scored = [
         score_run(Run(run), corrections=corrections == "profile", **options).scores for run in runs
     ]
     if str(json_file) != "-":
-        click.echo(tables.FORMATS[layout](table_of(runs, scored, published=published)))
+        if layout != LEVELS:
+            table = table_of(tables.LAYOUTS[layout](), runs, scored, published=published)
+            click.echo(tables.FORMATS[markup](table))
+        if options["difficulty"]:
+            labels = [label for (label,) in tables.run_labels(runs, scored)]
+            labelled = list(zip(labels, scored, strict=True))
+            levels = tables.FORMATS[markup](tables.level_table(labelled, published=published))
+            click.echo(levels if layout == LEVELS else "\n" + levels)
     write_result(json_file, dict(zip(map(str, runs), scored, strict=True)))
     return max(map(exit_status, scored))
 
 
-def table_of(runs: tuple[Path, ...], scored: list[Scores], *, published: bool) -> tables.Table:
+def table_of(
+    layout: tables.Layout, runs: tuple[Path, ...], scored: list[Scores], *, published: bool
+) -> tables.Table:
     """The runs, one section for every annotation file, and the published rows if wanted."""
-    labels = _labels(runs, scored)
-    rows = [tables.run_row(scores, label) for label, scores in zip(labels, scored, strict=True)]
+    labels = tables.run_labels(runs, scored, setting_apart=len(layout.labels) > 1)
+    rows = [tables.run_row(layout, *each) for each in zip(scored, labels, strict=True)]
     sections = [
         tables.Section(f"On {files} annotations", tuple(r for r in rows if r.annotations == files))
         for files in dict.fromkeys(row.annotations for row in rows)
     ]
     notes = ["Acc@0.5 in percent; * is the best of those on the same annotations."]
-    notes += tables.run_notes(zip(labels, scored, strict=True))
+    notes += filter(None, [layout.note])
+    notes += tables.run_notes(zip(map(", ".join, labels), scored, strict=True))
     if published:
-        sections += tables.published_sections()
-        notes += tables.PUBLISHED_NOTES
-    return tables.Table(tuple(sections), tuple(notes))
-
-
-def _labels(runs: tuple[Path, ...], scored: list[Scores]) -> list[str]:
-    """The models' names, with the folder's where two runs are of one model."""
-    names = [scores.model for scores in scored]
-    return [
-        f"{name} ({run.name})" if names.count(name) > 1 else name
-        for run, name in zip(runs, names, strict=True)
-    ]
+        sections += tables.published_sections(layout)
+        notes += tables.published_notes(layout)
+    return tables.Table(layout, tuple(sections), tuple(notes))

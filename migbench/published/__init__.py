@@ -1,11 +1,12 @@
 """Published MIG-Bench results as data: what the papers print, with where it stands.
 
-One YAML file beside this module is one printed table: Tables 1, 10 and 11 of the MIG-Bench paper,
-and `later`, results published since. Figures are kept exactly as printed, even where they cannot be
-right; checking them is not this module's job. Another table needs another file and no code.
+One YAML file beside this module is one printed table of the MIG-Bench paper, or `later`, results
+published since. Figures are kept exactly as printed, even where they cannot be right; checking them
+is not this module's job. Another table needs another file and no code.
 
-Accuracies are Acc@0.5 in percent, keyed by the task names of the annotation files. Rows on
-different annotation versions (`PublishedTable.annotations`) must never be ranked together.
+Accuracies are Acc@0.5 in percent, keyed by column: the task names of the annotation files, or what
+else a table divides the instances by. Rows on different annotation versions
+(`PublishedTable.annotations`) must never be ranked together.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class PublishedRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ``model`` is the name as printed, a chain-of-thought subscript written ``+CoT`` (so
     ``Qwen2-VL-7B+CoT``). ``section`` is the printed group (``Human``, ``70B-Scale``, ``7B-Scale``)
     and ``setting`` the printed setting, each empty where the table has none. ``accuracy`` holds
-    Acc@0.5 in percent by task, in printed order; ``average`` is the AVE as printed, in percent.
-    ``sampled`` names the tasks whose figure is marked with an asterisk: measured on a random 20 %
+    Acc@0.5 in percent by column, in printed order; ``average`` is the AVE as printed, in percent.
+    ``sampled`` names the columns whose figure is marked with an asterisk: measured on a random 20 %
     of the examples. ``corrections`` says in words how boxes are known to have been changed before
     scoring; empty means that nothing is known of any.
     """
@@ -67,15 +68,20 @@ class PublishedTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One printed table.
 
     ``name`` is the file's name without its ending. ``annotations`` is the version of the annotation
-    file that the rows were scored on. ``columns`` are the tasks in printed order, and every row has
-    exactly these.
+    file that the rows were scored on. ``columns`` are the columns' keys in printed order, without
+    the average, and every row has exactly these; they divide the instances by task, group of tasks
+    or level of difficulty. ``counts`` are the instances in each, where printed. ``remark`` is what
+    a reader must know to understand the figures; it stands below them.
     """
 
     name: str
     source: Source
     annotations: Literal["original", "revised"]
     caption: str = ""
+    remark: str = ""
+    divided_by: Literal["task", "group", "level"] = "task"
     columns: tuple[str, ...]
+    counts: Mapping[str, int] = {}
     rows: tuple[PublishedRow, ...]
 
     def row(self, model: str, setting: str = "") -> PublishedRow:
@@ -118,7 +124,7 @@ def read_table(file: Path) -> PublishedTable:
     """A table from a YAML file; its name is the file's.
 
     Raises `DataError`, naming the file, when it cannot be read, is not YAML, has unknown or missing
-    keys, a figure outside 0-100, a row whose tasks are not the table's columns, or a row twice.
+    keys, a figure outside 0-100, a row without exactly the table's columns, or a row twice.
     """
     from migbench.yaml_files import as_record, read_yaml
 
@@ -131,6 +137,8 @@ def read_table(file: Path) -> PublishedTable:
 
 
 def _check_rows(table: PublishedTable, file: Path) -> None:
+    if table.counts and tuple(table.counts) != table.columns:
+        raise DataError(f"{file}: 'counts' are not for {', '.join(table.columns)}, in this order")
     seen: set[tuple[str, str]] = set()
     for row in table.rows:
         where = f"{file}: row {', '.join(filter(None, (row.model, row.setting)))}"

@@ -1,20 +1,36 @@
 """Scoring: from stored answers to outcomes and accuracies. Pure; no model, no network, no torch."""
 
+from migbench.scoring.comparison import Comparison, Side, compare
+from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
 from migbench.scoring.judging import Judge, Judgement, judge
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.protocols import PROTOCOLS, Protocol
-from migbench.scoring.summary import Scores, TaskScores, macro_average, summarise_tasks
+from migbench.scoring.summary import (
+    Scores,
+    TaskScores,
+    macro_average,
+    summarise_levels,
+    summarise_tasks,
+)
 
 __all__ = [
     "PROTOCOLS",
+    "Comparison",
+    "DifficultySplit",
     "Flag",
     "Judge",
     "Judgement",
+    "Level",
     "Outcome",
     "Protocol",
+    "Rule",
     "Scores",
+    "Side",
     "TaskScores",
+    "compare",
     "judge",
     "macro_average",
+    "read_split",
+    "summarise_levels",
     "summarise_tasks",
 ]

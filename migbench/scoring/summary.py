@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from migbench.run_store import AnnotationSource
+from migbench.scoring.difficulty import DifficultySplit, Level
 from migbench.scoring.judging import Judgement
 from migbench.scoring.outcomes import Flag, Outcome
 
@@ -14,8 +15,9 @@ from migbench.scoring.outcomes import Flag, Outcome
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Accuracies in percent at three IoU thresholds, the mean IoU as a fraction, and outcomes.
 
-    The accuracies are None where the task is incomplete: a model error has not been asked again,
-    nor accepted. ``n`` is the number of targets, ``outcomes`` counts them by what became of them.
+    The accuracies are None where the group is incomplete (a model error has not been asked again,
+    nor accepted) or empty. ``n`` is the number of targets, ``outcomes`` counts them by what became
+    of them.
     """
 
     at_30: float | None = msgspec.field(name="acc@0.3")
@@ -48,6 +50,15 @@ class MacroScores(Figures, frozen=True, kw_only=True):
     tasks: int
 
 
+class DifficultyScores(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures by level (Table 7): which split (`DifficultySplit.hash`), its rule and its counts."""
+
+    split: str
+    rule: str
+    counts: dict[Level, int]
+    levels: dict[Level, Figures]
+
+
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a scored run says of itself."""
 
@@ -61,6 +72,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     accepted_model_errors: bool
     tasks: dict[str, TaskScores]
     macro: MacroScores
+    difficulty: DifficultyScores | None = None
 
     @property
     def model_errors(self) -> int:
@@ -80,6 +92,21 @@ def summarise_tasks(
     }
 
 
+def summarise_levels(
+    judgements: Iterable[Judgement], split: DifficultySplit, *, accept_model_errors: bool = False
+) -> DifficultyScores:
+    """Figures by level of a split that has every instance judged; all three levels are named."""
+    groups: dict[Level, list[Judgement]] = {level: [] for level in Level}
+    for judgement in judgements:
+        groups[split.levels[judgement.instance.id]].append(judgement)
+    return DifficultyScores(
+        split=split.hash,
+        rule=split.rule.name,
+        counts=split.counts,
+        levels={level: _figures(group, accept_model_errors) for level, group in groups.items()},
+    )
+
+
 def macro_average(tasks: Mapping[str, TaskScores]) -> MacroScores:
     """The unweighted mean of the tasks' figures; None as soon as one of them has none."""
     scores = list(tasks.values())
@@ -95,23 +122,29 @@ def macro_average(tasks: Mapping[str, TaskScores]) -> MacroScores:
 
 
 def _summarise_task(group: Sequence[Judgement], accept_model_errors: bool) -> TaskScores:
-    outcomes = {one: sum(each.outcome is one for each in group) for one in Outcome}
-    complete = accept_model_errors or not outcomes[Outcome.MODEL_ERROR]
-    overlaps = [each.iou for each in group]
     named = [each for each in group if each.prediction.named_image is not None]
     return TaskScores(
-        at_30=_share(overlaps, 0.3) if complete else None,
-        at_50=_share(overlaps, 0.5) if complete else None,
-        at_70=_share(overlaps, 0.7) if complete else None,
-        mean_iou=sum(overlaps) / len(overlaps) if complete else None,
-        n=len(group),
-        outcomes=outcomes,
+        **msgspec.structs.asdict(_figures(group, accept_model_errors)),
         flags={flag: sum(flag in each.flags for each in group) for flag in Flag},
         repaired_truths=sum(each.truth != each.instance.box for each in group),
         named_images=NamedImages(
             named=len(named),
             right=sum(each.prediction.named_image == each.instance.target_image for each in named),
         ),
+    )
+
+
+def _figures(group: Sequence[Judgement], accept_model_errors: bool) -> Figures:
+    outcomes = {one: sum(each.outcome is one for each in group) for one in Outcome}
+    complete = bool(group) and (accept_model_errors or not outcomes[Outcome.MODEL_ERROR])
+    overlaps = [each.iou for each in group]
+    return Figures(
+        at_30=_share(overlaps, 0.3) if complete else None,
+        at_50=_share(overlaps, 0.5) if complete else None,
+        at_70=_share(overlaps, 0.7) if complete else None,
+        mean_iou=sum(overlaps) / len(overlaps) if complete else None,
+        n=len(group),
+        outcomes=outcomes,
     )
 
 

@@ -1,0 +1,88 @@
+"""``migbench compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from migbench.benchmark import score_run
+from migbench.cli.options import ExistingFolder, json_option, stored_run_options
+from migbench.cli.output import exit_status, write_result
+from migbench.costs import Paid, paid_costs
+from migbench.errors import UsageError
+from migbench.run_store import Run
+from migbench.scoring import Comparison, Scores, Side, compare
+from migbench.tables import comparison_table, costs_table, run_labels, run_notes
+
+
+class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the runs, as it stands alone: its scores, and what they have cost."""
+
+    label: str
+    folder: str
+    scores: Scores
+    paid: Paid
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``--json`` writes: the runs, and every further one set against the first."""
+
+    runs: list[ComparedRun]
+    comparisons: list[Comparison]
+
+
+@click.command("compare")
+@click.argument("runs", type=ExistingFolder, nargs=-1, required=True, metavar="RUN RUN...")
+@stored_run_options
+@json_option
+def command(
+    runs: tuple[Path, ...], corrections: str, json_file: Path | None, **options: Any
+) -> int:
+    """Set runs side by side, target by target: each further RUN against the first.
+
+    Model, evaluator and strategy may differ; the annotation file must be the same.
+
+    \b
+    Example:
+      migbench compare results/migician results/migician-all-at-once
+    """
+    if len(runs) < 2:
+        raise UsageError("compare needs two runs, or more")
+    scored = [score_run(Run(run), corrections=corrections == "profile", **options) for run in runs]
+    labels = [label for (label,) in run_labels(runs, [run.scores for run in scored])]
+    sides = [
+        Side(label, run.scores, run.judgements) for label, run in zip(labels, scored, strict=True)
+    ]
+    report = Report(
+        runs=[
+            ComparedRun(label=label, folder=str(folder), scores=run.scores, paid=paid_costs(run))
+            for label, folder, run in zip(labels, runs, scored, strict=True)
+        ],
+        comparisons=[compare(sides[0], side) for side in sides[1:]],
+    )
+    if str(json_file) != "-":
+        show(report)
+    write_result(json_file, report)
+    return max(exit_status(run.scores) for run in report.runs)
+
+
+def show(report: Report) -> None:
+    """Print every comparison, then what the runs have cost, then how they were made."""
+    for comparison in report.comparisons:
+        click.echo(f"{comparison.second} against {comparison.first}")
+        click.echo(comparison_table(comparison) + "\n")
+        if comparison.only_first or comparison.only_second:
+            click.echo(
+                f"Left out: {comparison.only_first} targets that only {comparison.first} was asked "
+                f"for, {comparison.only_second} that only {comparison.second} was. Costs below are "
+                "those of the whole runs.\n"
+            )
+    click.echo(costs_table((run.label, run.scores, run.paid) for run in report.runs))
+    click.echo(
+        "\nAcc@0.5 in percent, differences in points; wins are hits that only the second run has."
+    )
+    for note in run_notes((run.label, run.scores) for run in report.runs):
+        click.echo(note)

@@ -1,0 +1,40 @@
+"""Tables in the paper's layouts, and what single runs and comparisons look like on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from migbench.tables.comparison import comparison_table, costs_table
+from migbench.tables.layouts import LAYOUTS, Layout
+from migbench.tables.levels import level_table
+from migbench.tables.markup import comma_separated, latex, markdown
+from migbench.tables.outcomes import scores_table
+from migbench.tables.printed import published_notes, published_sections
+from migbench.tables.rows import Row, Section, Table
+from migbench.tables.runs import run_labels, run_notes, run_row
+from migbench.tables.text import text
+
+__all__ = [
+    "FORMATS",
+    "LAYOUTS",
+    "Layout",
+    "Row",
+    "Section",
+    "Table",
+    "comparison_table",
+    "costs_table",
+    "level_table",
+    "published_notes",
+    "published_sections",
+    "run_labels",
+    "run_notes",
+    "run_row",
+    "scores_table",
+]
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": text,
+    "markdown": markdown,
+    "latex": latex,
+    "csv": comma_separated,
+}

@@ -1,0 +1,69 @@
+"""Comparisons on a terminal: what a run wins and loses against another, and what each has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from tabulate import tabulate
+
+from migbench.costs import Paid
+from migbench.scoring import Comparison, Scores
+from migbench.tables.rows import shown
+from migbench.tasks import find_task
+
+COMPARISON_HEADER = ("Difference", "Wins", "Losses", "Both", "Neither")
+COSTS_HEADER = (
+    *("Run", "Evaluator", "Strategy", "Prompts", "Acc@0.5"),
+    *("Requests", "Images shown", "Tokens in", "Tokens out", "Wall time"),
+)
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """One line a task: both runs' accuracies, their difference, and targets by who hits them."""
+    rows = [(find_task(key).column, paired) for key, paired in comparison.tasks.items()]
+    rows.append((f"macro ({comparison.macro.tasks})", comparison.macro))
+    unanswered = bool(comparison.macro.unanswered)
+    header = ["Task", "n", comparison.first, comparison.second, *COMPARISON_HEADER]
+    body = []
+    for label, paired in rows:
+        counts = [paired.wins, paired.losses, paired.both, paired.neither]
+        counts += [paired.unanswered] * unanswered
+        body.append(
+            [
+                *(label, str(paired.n), shown(paired.first), shown(paired.second)),
+                "–" if paired.difference is None else f"{paired.difference:+.2f}",
+                *map(str, counts),
+            ]
+        )
+    return _simple([*header, "No answer"] if unanswered else header, body)
+
+
+def costs_table(runs: Iterable[tuple[str, Scores, Paid]]) -> str:
+    """One line a run: how it asked, its macro accuracy, and what that has cost."""
+    body = [
+        [
+            *(label, scores.evaluator, scores.strategy, scores.prompts, shown(scores.macro.at_50)),
+            *(f"{paid.requests:,}", f"{paid.images_shown:,}"),
+            *(_thousands(paid.prompt_tokens), _thousands(paid.completion_tokens)),
+            _duration(paid.wall_seconds),
+        ]
+        for label, scores, paid in runs
+    ]
+    return _simple(COSTS_HEADER, body, left=4)
+
+
+def _simple(header: Iterable[str], body: list[list[str]], left: int = 1) -> str:
+    titles = list(header)
+    align = ["left"] * left + ["right"] * (len(titles) - left)
+    return tabulate(body, titles, tablefmt="simple", colalign=align, disable_numparse=True)
+
+
+def _thousands(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))

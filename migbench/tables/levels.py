@@ -1,0 +1,61 @@
+"""The layout of the paper's Table 7: accuracy by the levels of a difficulty split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from migbench.published import load_table
+from migbench.scoring import Level, Scores
+from migbench.scoring.summary import DifficultyScores
+from migbench.tables.layouts import Column, Layout
+from migbench.tables.printed import published_notes, published_sections
+from migbench.tables.rows import Section, Table
+from migbench.tables.runs import run_row
+
+
+def level_table(scored: Sequence[tuple[str, Scores]], *, published: bool = False) -> Table:
+    """Runs scored by one split, each with its label, and the published rows if wanted.
+
+    Published rows are on the authors' own split, so they are never ranked with the runs.
+    """
+    columns = (Column(level, level.capitalize(), _accuracy(level)) for level in Level)
+    layout = Layout(tuple(columns), (load_table("table7"),))
+    split = _by_level(scored[0][1])
+    instances = f"{scored[0][1].annotations.label}, split {split.split}"
+    rows = [
+        replace(run_row(layout, scores, (label,)), annotations=instances)
+        for label, scores in scored
+    ]
+    sections = [Section(f"On {instances}", tuple(rows))]
+    notes = [*_notes(split, scored)]
+    if published:
+        sections += published_sections(layout)
+        notes += published_notes(layout)
+        notes.append(f"Published counts: {_counted(load_table('table7').counts)}.")
+    return Table(layout, tuple(sections), tuple(notes))
+
+
+def _accuracy(level: Level) -> Callable[[Scores], float | None]:
+    return lambda scores: _by_level(scores).levels[level].at_50
+
+
+def _notes(split: DifficultyScores, scored: Sequence[tuple[str, Scores]]) -> Iterator[str]:
+    yield (
+        f"Acc@0.5 in percent by level; split {split.split} by the rule {split.rule}, not the "
+        f"authors' own: {_counted(split.counts)}."
+    )
+    for label, scores in scored:
+        counts = {level: figures.n for level, figures in _by_level(scores).levels.items()}
+        if counts != split.counts:
+            yield f"{label}: on a part of the instances: {_counted(counts)}."
+
+
+def _by_level(scores: Scores) -> DifficultyScores:
+    assert scores.difficulty is not None
+    return scores.difficulty
+
+
+def _counted(counts: Mapping[Any, int]) -> str:
+    return ", ".join(f"{counts[level]} {level}" for level in Level)
