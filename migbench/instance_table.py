@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
 from pathlib import Path
 from typing import Any
 
+from migbench.benchmark import ScoredRun
 from migbench.boxes import Box
-from migbench.data.annotations import Annotations
 from migbench.errors import UsageError
+from migbench.run_store import AnswerLine
 from migbench.scoring import Judgement
+from migbench.scoring.judging import Lines
 
 WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
 
 
-def write_instances(path: Path, judgements: Iterable[Judgement], annotations: Annotations) -> None:
+def write_instances(path: Path, scored: ScoredRun) -> None:
     """Write one row a target; the ending of ``path`` decides the format.
 
     Boxes are in 0-1 of the target image, ``index`` is the place in the annotation file, image
-    numbers count from 1. Raises `UsageError` for another ending.
+    numbers count from 1. ``answer`` is the one that the box was read from, ``earlier_answers`` are
+    those of the question's turns before it, as a JSON list. Raises `UsageError` for another ending.
     """
     if path.suffix not in WRITERS:
         raise UsageError(f"{path}: choose a name that ends in {' or '.join(WRITERS)}")
     import pandas
 
-    clusters = annotations.clusters
-    rows = [_row(judgement, clusters[judgement.instance.id]) for judgement in judgements]
+    clusters = scored.annotations.clusters
+    rows = [
+        _row(judgement, clusters[judgement.instance.id], scored.run.lines)
+        for judgement in scored.judgements
+    ]
     frame = pandas.DataFrame(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     getattr(frame, WRITERS[path.suffix])(path, index=False)
 
 
-def _row(judgement: Judgement, cluster: int) -> dict[str, Any]:
+def _row(judgement: Judgement, cluster: int, lines: Lines) -> dict[str, Any]:
     instance, line = judgement.instance, judgement.line
     return {
         "id": instance.id,
@@ -47,8 +53,15 @@ def _row(judgement: Judgement, cluster: int) -> dict[str, Any]:
         "flags": " ".join(flag.value for flag in judgement.flags),
         "named_image": _from_one(judgement.prediction.named_image),
         "answer": line.text if line else None,
+        "earlier_answers": json.dumps(_earlier(line, lines), ensure_ascii=False),
         "error": line.error if line else "not asked yet",
     }
+
+
+def _earlier(line: AnswerLine | None, lines: Lines) -> list[str | None]:
+    if line is None:
+        return []
+    return [lines[line.question, turn].text for turn in range(line.turn)]
 
 
 def _edges(name: str, box: Box | None) -> dict[str, float | None]:

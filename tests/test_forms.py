@@ -6,6 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
+import pandas
 import pytest
 from command_line import migbench
 
@@ -100,6 +101,20 @@ def test_a_run_of_many_turns_goes_on_at_any_turn(
         return {(line["question"], line.get("turn", 0)): line["text"] for line in read}
 
     assert answers(cut) == answers(whole)
+
+
+def test_every_intermediate_answer_is_shown_beside_the_last(
+    runs: dict[tuple[str, str], Path],
+) -> None:
+    frame = pandas.read_parquet(runs["polling", "cot"] / "instances.parquet")
+    lines = (runs["polling", "cot"] / "answers.jsonl").read_text().splitlines()
+    described = {
+        line["question"]: line["text"] for line in map(json.loads, lines) if "turn" not in line
+    }
+    for row in frame.itertuples():
+        assert json.loads(str(row.earlier_answers)) == [described[str(row.id)]]
+    direct = pandas.read_parquet(runs["polling", "direct"] / "instances.parquet")
+    assert set(direct.earlier_answers) == {"[]"}
 
 
 def test_one_table_compares_all_forms(runs: dict[tuple[str, str], Path]) -> None:

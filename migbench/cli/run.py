@@ -120,7 +120,7 @@ def command(
         difficulty=difficulty,
     )
     write_json(out / "scores.json", scored.scores)
-    write_instances(out / "instances.parquet", scored.judgements, scored.annotations)
+    write_instances(out / "instances.parquet", scored)
     write_result(json_file, scored.scores)
     if str(json_file) != "-":
         show_scores(scored.scores)

@@ -43,5 +43,5 @@ def command(
         show_scores(scored.scores)
     write_result(json_file, scored.scores)
     if instances:
-        write_instances(instances, scored.judgements, scored.annotations)
+        write_instances(instances, scored)
     return exit_status(scored.scores)
