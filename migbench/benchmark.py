@@ -19,7 +19,7 @@ from migbench.errors import DataError, UsageError
 from migbench.evaluators import EVALUATORS
 from migbench.models import Model
 from migbench.questions import Question, Strategy
-from migbench.run_store import AnnotationSource, Run, RunStore, Settings, Status, open_run
+from migbench.run_store import Run, RunStore, Status, open_run
 from migbench.runner import Progress, Runner
 from migbench.scoring import (
     PROTOCOLS,
@@ -32,6 +32,8 @@ from migbench.scoring import (
     summarise_levels,
     summarise_tasks,
 )
+from migbench.settings import AnnotationSource, Settings
+from migbench.sharding import Shard, share_of
 from migbench.strategies import STRATEGIES, find_strategy
 from migbench.tasks import load_tasks, select_tasks, task_hashes
 
@@ -53,16 +55,17 @@ def make_plan(
     scale: float | None = None,
     tasks: Iterable[str] = (),
     limit: int | None = None,
+    shard: Shard | None = None,
     evaluator: str = "polling",
     strategy: str = "direct",
     prompts: PromptSet | None = None,
 ) -> Plan:
     """Decide what to ask: all instances of the tasks, or the first ``limit`` of each.
 
-    Unsaid, ``prompts`` are the published script's for direct inference, with which Table 1 was
-    made, and the paper's for chains of thought, where the script is broken for Qwen2-VL. Raises
-    `DataError` for unusable annotations and `UsageError` for unknown task names, or where nothing
-    is left to ask.
+    With a ``shard``, its part of these questions. Unsaid, ``prompts`` are the published script's
+    for direct inference, with which Table 1 was made, and the paper's for chains of thought, where
+    the script is broken for Qwen2-VL. Raises `DataError` for unusable annotations and `UsageError`
+    for unknown task names, or where nothing is left to ask.
     """
     annotations = read_annotations(data.annotations, scale)
     hashes = task_hashes()
@@ -75,6 +78,7 @@ def make_plan(
         annotations=source_of(annotations),
         tasks={key: hashes[key] for key in chosen},
         limit=limit,
+        shard=shard,
     )
     questions = tuple(questions_of(settings, annotations))
     if not questions:
@@ -104,7 +108,8 @@ def strategy_of(settings: Settings) -> Callable[[Question], Strategy]:
 
 def questions_of(settings: Settings, annotations: Annotations) -> Iterable[Question]:
     """The questions that a run under these settings asks."""
-    return EVALUATORS[settings.evaluator](_selected(annotations, settings))
+    questions = EVALUATORS[settings.evaluator](_selected(annotations, settings))
+    return share_of(settings.shard, questions) if settings.shard else questions
 
 
 def _selected(annotations: Annotations, settings: Settings) -> Iterable[Instance]:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from migbench.run_store import Environment, Manifest, Settings
+from migbench.run_store import Environment, Manifest
+from migbench.settings import Settings
 
 _PACKAGES = (
     "aiohttp",

@@ -15,7 +15,8 @@ from migbench.data.annotations import Annotations, Instance
 from migbench.environment import new_manifest
 from migbench.errors import DataError
 from migbench.models import Model
-from migbench.run_store import AnswerLine, Settings, open_run
+from migbench.run_store import AnswerLine, open_run
+from migbench.settings import Settings
 from migbench.tasks import load_tasks, task_hashes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -53,6 +53,14 @@ class Question:
     def task(self) -> str:
         """The key of the task."""
         return self.asked[0].instances[0].task
+
+
+def image_sets(questions: Iterable[Question]) -> list[list[Question]]:
+    """The questions, those on one image set together; sets and questions in their order."""
+    sets: dict[tuple[str, ...], list[Question]] = {}
+    for question in questions:
+        sets.setdefault(question.images, []).append(question)
+    return [*sets.values()]
 
 
 class Purpose(StrEnum):

@@ -8,16 +8,16 @@ the run is opened again. A folder holds the answers of one model under one set o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import msgspec
 from filelock import FileLock, Timeout
 
 from migbench.errors import DataError, UsageError
-from migbench.models import Model
+from migbench.settings import Settings, differences
 
 MANIFEST = "run.json"
 ANSWERS = "answers.jsonl"
@@ -45,35 +45,6 @@ class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float | None = None
     reused: bool = False
     """Copied from an equal request's answer instead of asked again."""
-
-
-class AnnotationSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Which annotation file a run is on."""
-
-    path: str
-    sha256: str
-    version: str
-    scale: float
-
-    @property
-    def label(self) -> str:
-        """Its name under a table."""
-        if self.version != "custom":
-            return self.version
-        return f"{Path(self.path).name} ({self.sha256[:8]})"
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides a run's answers; a run is resumed only under equal settings."""
-
-    model: Model
-    evaluator: str = "polling"
-    strategy: str = "direct"
-    prompts: str = "released"
-    annotations: AnnotationSource
-    tasks: dict[str, str]
-    """SHA-256 of the task's definition, by key of the tasks that were asked."""
-    limit: int | None = None
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,12 +77,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     """How many turns have an answer, and how many a failure instead, when the run last ended."""
     origin: str = "run"
-    """``run``, or where imported answers came from."""
+    """``run``, or where imported or merged answers came from."""
     wall_seconds: float | None = None
     """How long the asking took, with all resumptions and without loading the model.
 
-    None where that is not known: for imported answers, while the run is under way, and when it was
-    killed at some point.
+    The sum over the shards of a merged run. None where that is not known: for imported answers,
+    while the run is under way, and when it was killed at some point.
     """
 
 
@@ -121,9 +92,9 @@ class Run:
     def __init__(self, folder: Path) -> None:
         """Read the folder. Raises `DataError` where it is not a run, naming file and line."""
         self.folder = folder
-        self.manifest = _read_manifest(folder)
+        self.manifest = read_manifest(folder)
         self.lines: dict[tuple[str, int], AnswerLine] = {}
-        for line in _read_lines(folder / ANSWERS):
+        for line in read_lines(folder / ANSWERS):
             self._keep(line)
 
     @property
@@ -142,10 +113,9 @@ class Run:
 class RunStore(Run):
     """A run that is being written; one process at a time holds it."""
 
-    def __init__(self, folder: Path, lock: FileLock, wall_seconds: float | None = 0.0) -> None:
+    def __init__(self, folder: Path, wall_seconds: float | None = 0.0) -> None:
         """Use `open_run`. ``wall_seconds`` is the time that the run has taken up to now."""
         super().__init__(folder)
-        self._lock = lock
         self._wall_seconds = wall_seconds
         path = folder / ANSWERS
         _cut_torn_line(path)
@@ -177,10 +147,9 @@ class RunStore(Run):
         write_json(self.folder / MANIFEST, self.manifest)
 
     def close(self) -> None:
-        """Close the file, force it to disk, and let others in."""
+        """Close the file, and force it to disk."""
         os.fsync(self._file.fileno())
         self._file.close()
-        self._lock.release()
 
 
 @contextmanager
@@ -194,28 +163,34 @@ def open_run(
     settings differ, naming what differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with hold(folder):
+        wall_seconds: float | None = 0.0
+        if (folder / MANIFEST).exists():
+            old = read_manifest(folder)
+            _refuse_changes(folder, old.settings, manifest.settings, serving)
+            wall_seconds = old.wall_seconds
+        elif any(path.name != LOCK for path in folder.iterdir()):
+            raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
+        write_json(folder / MANIFEST, manifest)
+        store = RunStore(folder, wall_seconds)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder. Raises `UsageError` where one is in it."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(f"{folder}: another process is working on this run") from None
     try:
-        wall_seconds: float | None = 0.0
-        if (folder / MANIFEST).exists():
-            old = _read_manifest(folder)
-            _refuse_changes(folder, old.settings, manifest.settings, serving)
-            wall_seconds = old.wall_seconds
-        elif any(path.name != LOCK for path in folder.iterdir()):
-            raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
-        write_json(folder / MANIFEST, manifest)
-        store = RunStore(folder, lock, wall_seconds)
-    except BaseException:
-        lock.release()
-        raise
-    try:
-        yield store
+        yield
     finally:
-        store.close()
+        lock.release()
 
 
 def write_json(path: Path, content: object) -> None:
@@ -225,7 +200,8 @@ def write_json(path: Path, content: object) -> None:
     partial.replace(path)
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What a run says of itself. Raises `UsageError` where the folder is none, else `DataError`."""
     path = folder / MANIFEST
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
@@ -235,7 +211,8 @@ def _read_manifest(folder: Path) -> Manifest:
         raise DataError(f"{path}: {error}") from error
 
 
-def _read_lines(path: Path) -> Iterator[AnswerLine]:
+def read_lines(path: Path) -> Iterator[AnswerLine]:
+    """All that was stored, in that order, failures that an answer followed too."""
     if not path.exists():
         return
     decoder = msgspec.json.Decoder(AnswerLine)
@@ -258,33 +235,12 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _refuse_changes(folder: Path, old: Settings, new: Settings, serving: frozenset[str]) -> None:
-    then, now = (_comparable(settings, serving) for settings in (old, new))
-    differences = [
+    changes = [
         f"  {name}: was {before!r}, is now {after!r}"
-        for name, before, after in _differences(then, now)
+        for name, before, after in differences(old, new, serving)
     ]
-    if differences:
+    if changes:
         raise UsageError(
             f"{folder}: was made under other settings; choose another --out, or set back\n"
-            + "\n".join(differences)
+            + "\n".join(changes)
         )
-
-
-def _comparable(settings: Settings, serving: frozenset[str]) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(settings)
-    # The same file elsewhere is the same file; corrections are applied when scoring.
-    del plain["annotations"]["path"], plain["model"]["corrections"]
-    for name in serving:
-        plain["model"]["settings"].pop(name, None)
-    return plain
-
-
-def _differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    for name in dict.fromkeys([*old, *new]):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from _differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            yield f"{prefix}{name}", before, after

@@ -17,7 +17,7 @@ from migbench.dialects import PromptSet, ask
 from migbench.errors import MigbenchError, ModelError
 from migbench.messages import Adapter, Answer, ImageFile, Request, Size
 from migbench.models import Model
-from migbench.questions import Question, Strategy, Turn
+from migbench.questions import Question, Strategy, Turn, image_sets
 from migbench.run_store import AnswerLine, RunStore
 
 GIVE_UP_AFTER = 50
@@ -29,10 +29,7 @@ def by_image_set(questions: Iterable[Question]) -> list[Question]:
 
     A model that caches prefixes then sees every image set once.
     """
-    groups: dict[tuple[str, ...], list[Question]] = {}
-    for question in questions:
-        groups.setdefault(question.images, []).append(question)
-    return [question for group in groups.values() for question in group]
+    return [question for group in image_sets(questions) for question in group]
 
 
 @dataclass

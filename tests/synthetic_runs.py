@@ -9,8 +9,9 @@ from migbench.benchmark import DEFAULT_PROMPTS, source_of
 from migbench.data.annotations import Annotations, Instance
 from migbench.environment import new_manifest
 from migbench.models import resolve_model
-from migbench.run_store import AnswerLine, Run, Settings, open_run
+from migbench.run_store import AnswerLine, Run, open_run
 from migbench.scoring import PROTOCOLS
+from migbench.settings import Settings
 from migbench.tasks import task_hashes
 
 Knows = Callable[[Instance], bool]

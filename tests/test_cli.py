@@ -59,7 +59,17 @@ def imported(mini: Path, answers: Path, out: Path, *more: object) -> Path:
 def test_help_fits_a_screen_and_names_every_command() -> None:
     done = migbench("--help")
     assert len(done.out.splitlines()) < 40
-    for command in ("run", "score", "table", "compare", "import", "data", "tasks", "models"):
+    for command in (
+        "run",
+        "merge",
+        "score",
+        "table",
+        "compare",
+        "import",
+        "data",
+        "tasks",
+        "models",
+    ):
         assert f"  {command} " in done.out
 
 
@@ -67,6 +77,7 @@ def test_help_fits_a_screen_and_names_every_command() -> None:
     "command",
     [
         ["run"],
+        ["merge"],
         ["score"],
         ["table"],
         ["compare"],

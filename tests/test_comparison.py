@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from judging import RIGHT, TRUTH, WRONG, instance, judged
 
 from migbench.errors import UsageError
-from migbench.run_store import AnnotationSource
 from migbench.scoring import (
     Comparison,
     Judgement,
@@ -23,6 +22,7 @@ from migbench.scoring import (
     macro_average,
     summarise_tasks,
 )
+from migbench.settings import AnnotationSource
 
 TASKS = ("diff", "region", "object_tracking")
 ANSWERS = {True: RIGHT, False: WRONG, None: None}

@@ -12,9 +12,9 @@ import pytest
 from command_line import migbench
 
 from migbench.published import load_table
-from migbench.run_store import AnnotationSource
 from migbench.scoring import Outcome, Scores, TaskScores, macro_average
 from migbench.scoring.summary import NamedImages
+from migbench.settings import AnnotationSource
 from migbench.tables import (
     FORMATS,
     LAYOUTS,

@@ -12,14 +12,13 @@ import pytest
 from migbench.errors import DataError, UsageError
 from migbench.models import resolve_model
 from migbench.run_store import (
-    AnnotationSource,
     AnswerLine,
     Environment,
     Manifest,
     Run,
-    Settings,
     open_run,
 )
+from migbench.settings import AnnotationSource, Settings
 
 
 def settings(**changes: object) -> Settings:

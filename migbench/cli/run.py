@@ -29,12 +29,19 @@ from migbench.evaluators import EVALUATORS
 from migbench.instance_table import write_instances
 from migbench.run_store import Run, write_json
 from migbench.scoring import DifficultySplit
+from migbench.sharding import read_shard
 from migbench.strategies import STRATEGIES
 
 what_options = together(
     click.option("--tasks", help="Only these tasks: keys or Table 1 columns, comma-separated."),
     click.option(
         "--limit", type=click.IntRange(min=1), help="Only the first N instances of each task."
+    ),
+    click.option(
+        "--shard",
+        metavar="I/N",
+        callback=lambda context, parameter, text: None if text is None else read_shard(text),
+        help="Only the I-th of N parts, whole image sets; `migbench merge` joins the runs.",
     ),
     click.option(
         "--evaluator",
@@ -94,6 +101,7 @@ def command(
         --dialect qwen3-vl --data MIG --out results/served
       migbench run --model mine --adapter my_model.py:MyModel --dialect internvl \\
         --data MIG --out results/class
+      migbench run --model migician --data MIG --shard 1/3 --out results/part1
     """
     plan = make_plan(
         chosen_model(options),
@@ -153,10 +161,15 @@ def show_plan(plan: Plan) -> None:
     dialect = settings.model.dialect
     click.echo(
         f"Model {settings.model.name}, dialect {dialect.name}, {settings.evaluator}, "
-        f"{settings.strategy}, prompts {settings.prompts}; the first question of each task:"
+        f"{settings.strategy}, prompts {settings.prompts}"
+        + (f", shard {settings.shard}" if settings.shard else "")
+        + "; the first question of each task:"
     )
+    first = {question.task: question for question in reversed(plan.questions)}
     for task in settings.tasks:
-        question = next(question for question in plan.questions if question.task == task)
+        if task not in first:
+            continue  # All its questions are in other shards.
+        question = first[task]
         images = [plan.data.image(name) for name in question.images]
         for turn in imagined_turns(plan, question):
             request = ask(dialect, turn, images, prompts=PromptSet(settings.prompts))

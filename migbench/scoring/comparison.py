@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import msgspec
 
 from migbench.errors import UsageError
-from migbench.run_store import AnnotationSource
 from migbench.scoring.judging import HIT_AT, Judgement
 from migbench.scoring.outcomes import Outcome
 from migbench.scoring.summary import Scores
+from migbench.settings import AnnotationSource
 
 
 @dataclass(frozen=True)

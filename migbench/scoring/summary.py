@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from migbench.run_store import AnnotationSource
 from migbench.scoring.difficulty import DifficultySplit, Level
 from migbench.scoring.judging import Judgement
 from migbench.scoring.outcomes import Flag, Outcome
+from migbench.settings import AnnotationSource
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

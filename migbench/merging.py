@@ -1,0 +1,85 @@
+"""Joining shards: parts of a run that were asked apart become the run as if asked in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from migbench.adapters import serving_settings
+from migbench.errors import UsageError
+from migbench.run_store import ANSWERS, Run, Status, hold, open_run, read_lines, read_manifest
+from migbench.settings import Settings, differences
+from migbench.sharding import Shard
+
+
+def merge_runs(folders: Sequence[Path], out: Path) -> Run:
+    """Join the runs of all shards in the new folder ``out``.
+
+    Every stored line is copied, failures too. The result is complete if all shards are; else a run
+    under its settings, those of the shards without the shard, asks what is left. Environment and
+    image folder are the first shard's. Raises `UsageError` where the folders are not all the shards
+    of one run, each once, or are being written, or ``out`` is not empty.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out}: is not empty; choose another --out")
+    settings = _joint_settings([(folder, read_manifest(folder).settings) for folder in folders])
+    with ExitStack() as held:
+        for folder in folders:
+            held.enter_context(hold(folder))
+        shards = [read_manifest(folder) for folder in folders]
+        manifest = msgspec.structs.replace(
+            shards[0],
+            created=min(shard.created for shard in shards),
+            status="running",
+            settings=settings,
+            questions=sum(shard.questions for shard in shards),
+            origin=f"shards {', '.join(map(str, folders))}",
+            wall_seconds=None,
+        )
+        times = [shard.wall_seconds for shard in shards if shard.wall_seconds is not None]
+        complete = all(shard.status == "complete" for shard in shards)
+        status: Status = "complete" if complete else "incomplete"
+        with open_run(out, manifest) as merged:
+            for folder in folders:
+                for line in read_lines(folder / ANSWERS):
+                    merged.append(line)
+            merged.finish(status, sum(times) if len(times) == len(shards) else None)
+    return merged
+
+
+def _joint_settings(shards: Sequence[tuple[Path, Settings]]) -> Settings:
+    """The settings of the whole run. Raises `UsageError` where these are not all its shards."""
+    first_folder, first = shards[0]
+    serving = serving_settings(first.model.adapter)
+    found: dict[Shard, Path] = {}
+    for folder, settings in shards:
+        shard = settings.shard
+        if shard is None:
+            raise UsageError(f"{folder}: is not a shard; it was run without --shard")
+        _refuse_mixture(first_folder, first, folder, settings, serving)
+        if shard in found:
+            raise UsageError(f"{folder}: is shard {shard}, and so is {found[shard]}")
+        found[shard] = folder
+    of = next(iter(found)).of
+    every = [Shard(number=number, of=of) for number in range(1, of + 1)]
+    if missing := [str(shard) for shard in every if shard not in found]:
+        raise UsageError(f"not all shards of the run are here: {', '.join(missing)} missing")
+    return msgspec.structs.replace(first, shard=None)
+
+
+def _refuse_mixture(
+    first_folder: Path, first: Settings, folder: Path, settings: Settings, serving: frozenset[str]
+) -> None:
+    mixture = [
+        f"  {name}: {there!r} there, {here!r} here"
+        for name, there, here in differences(first, settings, serving)
+        if name != "shard.number"
+    ]
+    if mixture:
+        raise UsageError(
+            f"{folder}: was made under other settings than {first_folder}; "
+            "shards of different runs must not be mixed\n" + "\n".join(mixture)
+        )
