@@ -47,6 +47,8 @@ def test_the_original_files_defects_are_found(original_report: Report) -> None:
         (2094, 2092, True),
         (2095, 2093, True),
     ]
+    repeating = [each.index for each in original_report.repeated_images]
+    assert repeating == [695, 696, 697, 698, 699, 4212, 4213, 4217, 4218]
     assert original_report.malformed == original_report.id_collisions == ()
     assert original_report.images is None
 
@@ -58,6 +60,7 @@ def test_the_revised_file_has_duplicates_but_no_defects(revised_report: Report) 
         (1551, 1549),
         (1552, 1550),
     ]
+    assert [each.index for each in revised_report.repeated_images] == [694, 695, 696, 697, 698]
     assert (revised_report.version, revised_report.scale) == ("revised", 1000)
 
 

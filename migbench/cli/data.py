@@ -178,6 +178,10 @@ def show_report(report: Report) -> None:
         ],
     )
     _show(
+        "Image sets that show an image twice",
+        [f"record {each.index}, {each.id}: {each.image}" for each in report.repeated_images],
+    )
+    _show(
         "Id collisions",
         [
             f"records {each.collides_with} and {each.index} differ, but not in the id {each.id}"

@@ -6,6 +6,7 @@ An annotation file that does not parse at all raises `DataError`; everything els
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
@@ -48,6 +49,14 @@ class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
     same_box: bool
 
 
+class RepeatedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that shows one image more than once; ``index`` is its place in the file, from 0."""
+
+    id: str
+    index: int
+    image: str
+
+
 class IdCollision(msgspec.Struct, frozen=True, kw_only=True):
     """Two records, by their place, that differ and yet were given the same id but for a number."""
 
@@ -78,6 +87,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     malformed: tuple[Problem, ...]
     defective_boxes: tuple[DefectiveBox, ...]
     duplicates: tuple[Duplicate, ...]
+    repeated_images: tuple[RepeatedImage, ...]
     id_collisions: tuple[IdCollision, ...]
     images: ImageReport | None
     unusable_because: tuple[str, ...]
@@ -122,6 +132,7 @@ def check(
         malformed=malformed,
         defective_boxes=boxes,
         duplicates=tuple(_duplicates(instances)),
+        repeated_images=tuple(_repeated_images(instances)),
         id_collisions=tuple(_id_collisions(instances)),
         images=images,
         unusable_because=tuple(_obstacles(annotations, malformed, boxes, images)),
@@ -165,6 +176,13 @@ def _duplicates(instances: Iterable[Instance]) -> Iterator[Duplicate]:
                 repeats=earlier.index,
                 same_box=earlier.box == each.box,
             )
+
+
+def _repeated_images(instances: Iterable[Instance]) -> Iterator[RepeatedImage]:
+    for each in instances:
+        (image, times), *_ = Counter(each.images).most_common(1)
+        if times > 1:
+            yield RepeatedImage(id=each.id, index=each.index, image=image)
 
 
 def _id_collisions(instances: Iterable[Instance]) -> Iterator[IdCollision]:
