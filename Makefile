@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := .demo
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 # Renders MIG-Mini, lets a real (small, untrained) vision-language model answer all ten tasks, and
 # sets it beside the published rows.
@@ -28,6 +28,12 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What a request costs its client, and how scoring grows; docs/performance.md has larger runs.
+bench: $(READY)
+	$(BIN)/python benchmarks/client_cost.py --requests 200 --rounds 2
+	@echo
+	$(BIN)/python benchmarks/scale.py --sizes 4000,40000
 
 $(READY): pyproject.toml constraints/main.txt
 	$(PYTHON) -m venv $(VENV)

@@ -56,8 +56,9 @@ class Runner:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        """Prepare the model's share of request keys."""
+        """Begin with nothing under way."""
         self._model = self.store.settings.model
+        self._turn = asyncio.Lock()
         self._in_flight: dict[str, asyncio.Future[AnswerLine]] = {}
 
     async def run(self, questions: Sequence[Question]) -> None:
@@ -100,7 +101,9 @@ class Runner:
         blank = AnswerLine(question=question.id, turn=number)
         try:
             if self.adapter.needs_images:
-                request, blank = await asyncio.to_thread(self._prepare, question, turn, blank)
+                # First come, first served: threads that overtake each other would mix image sets.
+                async with self._turn:
+                    request, blank = await asyncio.to_thread(self._prepare, question, turn, blank)
             else:
                 request, blank = self._prepare(question, turn, blank)
         except MigbenchError as error:

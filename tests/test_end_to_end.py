@@ -159,15 +159,18 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(mini: Path, tmp_path: Path) 
 
 def test_a_second_process_on_the_same_run_is_refused(mini: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with server_process(tmp_path, Behaviour(delay=0.05)) as (url, _log):
+    # Slow enough for the first process to be at it still, however long the second takes to start.
+    with server_process(tmp_path, Behaviour(delay=1.5)) as (url, _log):
         first = subprocess.Popen(
             command(url, mini, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_for_answers(out, 5)
+        wait_for_answers(out, 1)
         second = finished(command(url, mini, out))
-        assert second.returncode == 2
-        assert "another process is working on this run" in second.stderr
-        assert first.wait(timeout=60) == 0
+        assert first.poll() is None
+        first.kill()
+        first.wait()
+    assert second.returncode == 2
+    assert "another process is working on this run" in second.stderr
 
 
 def test_changed_settings_are_refused_by_name(mini: Path, uninterrupted: Path) -> None:

@@ -15,7 +15,7 @@ from migbench.scoring import Outcome, judge
 
 
 class ProgressBar:
-    """Shows a plan being carried out; judges every question as it is answered."""
+    """Shows a plan being carried out on a terminal; judges every question as it is answered."""
 
     def __init__(self, plan: Plan, protocol: str, corrections: bool) -> None:
         """Show nothing yet."""
@@ -47,6 +47,9 @@ class ProgressBar:
         bar = self._bar = tqdm(
             total=self._total, unit=" questions", dynamic_ncols=True, disable=None
         )
+        if bar.disable:
+            # Nobody looks: judging would be for nothing.
+            return Progress()
 
         def on_question(question: Question, line: AnswerLine) -> None:
             for judgement in judge(self._judge, [question], store.lines):

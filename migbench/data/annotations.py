@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -262,9 +262,11 @@ def normalise_path(path: str) -> str:
 
     Raises ValueError for a path that is absolute or climbs out of the data folder.
     """
-    pure = PurePosixPath(path.replace("\\", "/"))
+    # PurePosixPath would take a quarter of the time in which a run is scored.
+    slashed = path.replace("\\", "/")
+    parts = [part for part in slashed.split("/") if part not in ("", ".")]
     if "\0" in path:
         raise ValueError(f"image path {path!r} cannot be the name of a file")
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts or ":" in pure.parts[0]:
+    if slashed.startswith("/") or ".." in parts or not parts or ":" in parts[0]:
         raise ValueError(f"image path {path!r} leaves the data folder")
-    return str(pure)
+    return "/".join(parts)

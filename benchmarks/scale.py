@@ -1,0 +1,110 @@
+"""Scoring time and memory as runs grow: 4 thousand, 40 thousand and 400 thousand answers.
+
+    python benchmarks/scale.py --json scale.json
+    python benchmarks/scale.py --largest           # 4 million as well
+
+A rendered MIG-Mini is repeated under new image names, answered by draws from a seed, and scored
+under the standard protocol; each size in a process of its own. Linear means that each size takes
+ten times as long as the one before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from measuring import measured, table
+
+STEPS = str(Path(__file__).parent / "scale_steps.py")
+SIZES = (4_000, 40_000, 400_000)
+LARGEST = 4_000_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size's figures: CPU seconds of reading the answers, and of all else that scoring does."""
+
+    answers: int
+    read_seconds: float
+    score_seconds: float
+    peak_mb: float
+    accuracy: float
+
+    @property
+    def seconds(self) -> float:
+        """Both together; the interpreter's start is not in it."""
+        return self.read_seconds + self.score_seconds
+
+
+def measure(answers: int, small: Path, folder: Path, seed: int) -> Size:
+    """Write a run of this size, score it, and delete it."""
+    run = folder / f"{answers}"
+    command = [sys.executable, STEPS, "write", str(small), str(run)]
+    measured([*command, f"--answers={answers}", f"--seed={seed}"], folder / "write.err")
+    used = measured([sys.executable, STEPS, "score", str(run)], folder / "score.err")
+    shutil.rmtree(run)
+    return Size(peak_mb=used.peak_mb, **json.loads(used.output))
+
+
+def show(sizes: Sequence[Size]) -> str:
+    """The table; ratios are to the size before, as multiples of what it has more answers."""
+    header = ["Answers", "Read s", "Score s", "Answers/s", "Peak MB", "x time", "x MB", "x answers"]
+    rows = []
+    for before, one in zip([None, *sizes], sizes, strict=False):
+        ratios = ["", "", ""]
+        if before is not None:
+            ratios = [
+                f"{one.seconds / before.seconds:.1f}",
+                f"{one.peak_mb / before.peak_mb:.1f}",
+                f"{one.answers / before.answers:.1f}",
+            ]
+        rows.append(
+            [
+                f"{one.answers:,}",
+                f"{one.read_seconds:.2f}",
+                f"{one.score_seconds:.2f}",
+                f"{one.answers / one.seconds:,.0f}",
+                f"{one.peak_mb:.0f}",
+                *ratios,
+            ]
+        )
+    return f"{table(header, rows)}\n\nThe last three columns compare with the line above."
+
+
+def main() -> None:
+    """Read the options, measure every size, print the table and write the record."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sizes", help="numbers of answers, comma-separated")
+    parser.add_argument("--largest", action="store_true", help="4 million answers as well")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the record to this file")
+    options = parser.parse_args()
+    numbers = [int(number) for number in options.sizes.split(",")] if options.sizes else [*SIZES]
+    numbers += [LARGEST] * options.largest
+    with tempfile.TemporaryDirectory(prefix="migbench-") as name:
+        folder = Path(name)
+        mini = [sys.executable, "-m", "migbench", "data", "mini", str(folder / "mini")]
+        measured([*mini, f"--seed={options.seed}"], folder / "mini.err")
+        small = folder / "mini" / "MIG_mini.json"
+        sizes = [measure(number, small, folder, options.seed) for number in numbers]
+    print(show(sizes))
+    record = {
+        "benchmark": "scale",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "sizes": [asdict(one) | {"seconds": one.seconds} for one in sizes],
+    }
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

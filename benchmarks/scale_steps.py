@@ -1,0 +1,116 @@
+"""The two steps of `scale.py`, each run in a process of its own: ``write`` a run, ``score`` it.
+
+Used as ``scale_steps.py write SMALL.json FOLDER --answers 40000`` and as
+``scale_steps.py score FOLDER``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migbench.benchmark import score_run, source_of
+from migbench.data.annotations import Instance, read_annotations
+from migbench.environment import new_manifest
+from migbench.models import resolve_model
+from migbench.run_store import ANSWERS, AnswerLine, Run, Settings, open_run
+from migbench.tasks import task_hashes
+
+
+def write(small: Path, folder: Path, answers: int, seed: int) -> None:
+    """Write ``answers`` instances, the small file's over and over, and a run that answers them."""
+    path = folder / "annotations.json"
+    folder.mkdir(parents=True)
+    with path.open("w", encoding="utf-8") as file:
+        repeated = itertools.islice(_repeated(json.loads(small.read_text())), answers)
+        file.writelines(
+            f"{',' if number else '['}\n{json.dumps(record)}"
+            for number, record in enumerate(repeated)
+        )
+        file.write("\n]\n")
+    annotations = read_annotations(path)
+    settings = Settings(
+        model=resolve_model("qwen2-vl-7b"),
+        annotations=source_of(annotations),
+        tasks={key: value for key, value in task_hashes().items() if annotations.counts[key]},
+    )
+    with open_run(folder / "run", new_manifest(settings, answers, origin="made up")) as store:
+        store.finish("complete")
+    draws = random.Random(seed)
+    with (folder / "run" / ANSWERS).open("wb") as lines:
+        for instance in annotations.instances:
+            lines.write(msgspec.json.encode(_answered(instance, draws)) + b"\n")
+
+
+def _repeated(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for copy in itertools.count():
+        for record in records:
+            images = [f"./copy{copy}/{image.removeprefix('./')}" for image in record["images"]]
+            yield record | {"images": images}
+
+
+def _answered(instance: Instance, draws: random.Random) -> AnswerLine:
+    """A line as a run stores it: mostly boxes near the truth, some without a box, some refused."""
+    kind = draws.random()
+    edges = [round(1000 * edge) + draws.randint(-40, 40) for edge in instance.box]
+    text = "<|box_start|>({},{}),({},{})<|box_end|>".format(*edges)
+    if kind < 0.05:
+        text = "I'm sorry, but I cannot find it in any of the images."
+    elif kind < 0.1:
+        text = "It stands to the left of the tree."
+    elif kind < 0.2:
+        text = f"Image-{instance.target_image + 1}: {text}"
+    return AnswerLine(
+        question=instance.id,
+        key=hashlib.sha256(instance.id.encode()).hexdigest(),
+        prompt=instance.question,
+        text=text,
+        prompt_tokens=1500,
+        completion_tokens=20,
+        seconds=draws.uniform(0.1, 2.0),
+    )
+
+
+def score(folder: Path) -> dict[str, float]:
+    """Read and score the run as ``migbench score`` does; CPU seconds of both, and the accuracy."""
+    started = time.process_time()
+    run = Run(folder / "run")
+    read = time.process_time()
+    scored = score_run(run)
+    return {
+        "answers": len(run.lines),
+        "read_seconds": read - started,
+        "score_seconds": time.process_time() - read,
+        "accuracy": scored.scores.macro.at_50 or 0.0,
+    }
+
+
+def main() -> None:
+    """Read the options and do one step."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    steps = parser.add_subparsers(dest="step", required=True)
+    writing = steps.add_parser("write")
+    writing.add_argument("small", type=Path)
+    writing.add_argument("folder", type=Path)
+    writing.add_argument("--answers", type=int, required=True)
+    writing.add_argument("--seed", type=int, default=0)
+    scoring = steps.add_parser("score")
+    scoring.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    if options.step == "write":
+        write(options.small, options.folder, options.answers, options.seed)
+    else:
+        print(json.dumps(score(options.folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The benchmarks run and write their records; how long anything took is not looked at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not in the package")
+
+
+def record(tmp_path: Path, script: str, *options: str) -> dict[str, Any]:
+    path = tmp_path / "record.json"
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / script), *options, f"--json={path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_client_cost_compares_equal_work(tmp_path: Path) -> None:
+    found = record(tmp_path, "client_cost.py", "--requests=6", "--rounds=1")
+    clients = {client["client"]: client for client in found["clients"]}
+    assert {"migbench run", "aiohttp, bare"} <= clients.keys()
+    assert found["absent"].keys() | clients.keys() >= {"lmms-eval async_openai"}
+    # Two questions of the first task, one of each other: the sets have 4, 6, 3, 3 and 4 images.
+    assert {client["images"] for client in clients.values()} == {4 + 4 + 6 + 3 + 3 + 4}
+    assert {client["cache_misses"] for client in clients.values()} == {found["image_sets"]} == {5}
+    assert clients["aiohttp, bare"]["to_floor"] == 1
+    heaviest = max(client["mb_per_request"] for client in clients.values())
+    assert heaviest == pytest.approx(clients["aiohttp, bare"]["mb_per_request"], rel=0.001)
+
+
+def test_scale_scores_what_it_wrote(tmp_path: Path) -> None:
+    (size,) = record(tmp_path, "scale.py", "--sizes=4000")["sizes"]
+    assert size["answers"] == 4000
+    assert 50 < size["accuracy"] < 95
+    assert size["peak_mb"] > 0
+    assert size["seconds"] == size["read_seconds"] + size["score_seconds"]
