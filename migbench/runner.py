@@ -107,21 +107,19 @@ class Runner:
             else:
                 request, blank = self._prepare(question, turn, blank)
         except MigbenchError as error:
-            line = msgspec.structs.replace(blank, error=str(error))
-            self._record_failure(line)
-            return line
+            return self._record(msgspec.structs.replace(blank, error=str(error)))
         stored = self.store.lines.get((question.id, number))
         if stored is not None and stored.text is not None and stored.key == blank.key:
             self.progress.answered_any = True
             return stored
-        same = await self._equal_answer(blank.key)
-        if same is not None and same.text is not None:
-            line = msgspec.structs.replace(
+        same = await self._equal_request(blank.key)
+        if same is None:
+            return await self._ask(request, blank)
+        return self._record(
+            msgspec.structs.replace(
                 same, question=question.id, turn=number, prompt=blank.prompt, reused=True
             )
-            self.store.append(line)
-            return line
-        return await self._ask(request, blank)
+        )
 
     def _prepare(
         self, question: Question, turn: Turn, blank: AnswerLine
@@ -143,8 +141,8 @@ class Runner:
         )
         return request, line
 
-    async def _equal_answer(self, key: str) -> AnswerLine | None:
-        """The answer to an equal request: stored, or awaited if it is in flight."""
+    async def _equal_request(self, key: str) -> AnswerLine | None:
+        """What came of an equal request: stored, or awaited if it is in flight, failures too."""
         if key in self.store.by_key:
             return self.store.by_key[key]
         if key in self._in_flight:
@@ -158,24 +156,26 @@ class Runner:
         line = blank
         try:
             line = _filled(blank, await self.adapter.answer(request))
-            self.progress.answered_any = True
-            self.store.append(line)
         # Whatever one request raises, in whosever adapter, is recorded with its reason.
         except Exception as error:
             reason = str(error) if isinstance(error, ModelError) else _describe(error)
             line = msgspec.structs.replace(blank, error=reason)
-            self._record_failure(line)
         finally:
             del self._in_flight[blank.key]
             future.set_result(line)
-        return line
+        return self._record(line)
 
-    def _record_failure(self, line: AnswerLine) -> None:
+    def _record(self, line: AnswerLine) -> AnswerLine:
+        """Store a line, and count it."""
         self.store.append(line)
+        if line.text is not None:
+            self.progress.answered_any = True
+            return line
         self.progress.failed += 1
         self.progress.last_error = line.error or ""
         if not self.progress.answered_any and self.progress.failed >= GIVE_UP_AFTER:
             self.progress.gave_up = True
+        return line
 
 
 def request_key(model: Model, request: Request) -> str:

@@ -17,7 +17,7 @@ from migbench.evaluators import EVALUATORS
 from migbench.messages import Answer, ImageFile, ModelError, Request
 from migbench.models import Model, resolve_model
 from migbench.questions import Purpose, Question, Strategy, Turn
-from migbench.run_store import Run, open_run
+from migbench.run_store import AnswerLine, Run, RunStore, open_run
 from migbench.runner import GIVE_UP_AFTER, Progress, Runner, by_image_set
 from migbench.strategies import find_strategy
 
@@ -192,6 +192,35 @@ def test_a_first_step_that_many_targets_share_is_asked_once(tmp_path: Path) -> N
     adapter = Scripted(lambda request: request.text()[:8], capacity=4)
     run(tmp_path, adapter, questions(*map(instance, range(4))), two_steps)
     assert sum(request.text().startswith("Describe") for request in adapter.asked) == 1
+
+
+def test_a_first_step_that_fails_fails_for_all_who_share_it_and_is_asked_once(
+    tmp_path: Path,
+) -> None:
+    def down(request: Request) -> str:
+        raise ModelError("server said 500")
+
+    asked = questions(*map(instance, range(4)))
+    adapter = Scripted(down, capacity=4)
+    assert run(tmp_path, adapter, asked, two_steps).failed == 4
+    assert len(adapter.asked) == 1
+    assert {line.error for line in Run(tmp_path).lines.values()} == {"server said 500"}
+
+    mended = Scripted(lambda request: "a dog", capacity=4)
+    assert run(tmp_path, mended, asked, two_steps).failed == 0
+    assert sum(request.text().startswith("Describe") for request in mended.asked) == 1
+
+
+def test_a_disk_that_is_full_ends_the_run_and_is_not_the_models_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(store: RunStore, line: AnswerLine) -> None:
+        assert line.error is None
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunStore, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path, Scripted(lambda request: "said"), questions(*map(instance, range(3))))
 
 
 @pytest.fixture
