@@ -49,16 +49,11 @@ class Layout:
         The name is empty above columns without a group.
         """
         depth = max(len(column.heads) for column in self.columns)
-        return [
-            [
-                (name, len(list(columns)))
-                for name, columns in groupby(
-                    self.columns,
-                    lambda column: column.heads[level] if column.heads else "",  # noqa: B023
-                )
-            ]
+        names = (
+            [column.heads[level] if column.heads else "" for column in self.columns]
             for level in range(depth)
-        ]
+        )
+        return [[(name, len(list(alike))) for name, alike in groupby(line)] for line in names]
 
 
 def main_results(*published: str) -> Layout:
