@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from migbench.boxes import Box
 from migbench.corrections import Correction
 from migbench.data.annotations import Instance
 from migbench.dialects import find_dialect
 from migbench.evaluators.polling import polling
 from migbench.run_store import AnswerLine
-from migbench.scoring import PROTOCOLS, Judge, Judgement, judge
+from migbench.scoring import (
+    PROTOCOLS,
+    Judge,
+    Judgement,
+    Scores,
+    TaskScores,
+    judge,
+    macro_average,
+)
+from migbench.settings import AnnotationSource
 from migbench.strategies import find_strategy
 
 TRUTH = Box(0.2, 0.2, 0.6, 0.6)
@@ -56,3 +67,20 @@ def judged(
     )
     (judgement,) = judge(judging, polling([target]), {(target.id, 0): line})
     return judgement
+
+
+def scores_of(tasks: dict[str, TaskScores], **changes: Any) -> Scores:
+    """A scored run with these tasks, and these fields changed."""
+    plain = Scores(
+        model="mine",
+        protocol="standard",
+        corrections="none",
+        annotations=AnnotationSource(path="a.json", sha256="0" * 64, version="original", scale=1),
+        evaluator="polling",
+        strategy="direct",
+        prompts="released",
+        accepted_model_errors=False,
+        tasks=tasks,
+        macro=macro_average(tasks),
+    )
+    return msgspec.structs.replace(plain, **changes)

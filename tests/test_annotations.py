@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from data_files import record, write_annotations
+from data_files import PUBLISHED_COUNTS, record, write_annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,33 +24,6 @@ from migbench.data.annotations import (
 from migbench.errors import DataError, UsageError
 
 # --- the two published files ----------------------------------------------------------------------
-
-COUNTS = {
-    "original": {
-        "diff": 528,
-        "view_diff": 94,
-        "common_object": 816,
-        "object_tracking": 550,
-        "multi_view": 288,
-        "region": 1203,
-        "refer_grounding": 99,
-        "group_grounding": 499,
-        "reasoning": 101,
-        "correspondence": 117,
-    },
-    "revised": {
-        "diff": 528,
-        "view_diff": 94,
-        "common_object": 815,
-        "object_tracking": 550,
-        "multi_view": 288,
-        "region": 1203,
-        "refer_grounding": 99,
-        "group_grounding": 485,
-        "reasoning": 97,
-        "correspondence": 117,
-    },
-}
 
 
 @pytest.fixture(params=["original", "revised"])
@@ -81,7 +54,7 @@ def test_the_two_published_files_are_told_apart(
 
 
 def test_published_counts(published: Annotations) -> None:
-    assert published.counts == COUNTS[published.version]
+    assert published.counts == PUBLISHED_COUNTS[published.version]
     assert [each.index for each in published.instances] == list(range(published.counts.total()))
 
 

@@ -9,14 +9,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judging import RIGHT, TRUTH, WRONG, instance, judged
+from judging import RIGHT, TRUTH, WRONG, instance, judged, scores_of
 
 from migbench.errors import UsageError
 from migbench.scoring import (
     Comparison,
     Judgement,
     Outcome,
-    Scores,
     Side,
     compare,
     macro_average,
@@ -39,19 +38,8 @@ def side(label: str, marks: Marks, *, accept: bool = False, skip: int = 0, **cha
         for number, (task, hit) in enumerate(marks)
     ][skip:]
     tasks = summarise_tasks(judgements, TASKS, accept_model_errors=accept)
-    scores = Scores(
-        model=label,
-        protocol="standard",
-        corrections="none",
-        annotations=AnnotationSource(path="a.json", sha256="0" * 64, version="original", scale=1),
-        evaluator="polling",
-        strategy="direct",
-        prompts="released",
-        accepted_model_errors=accept,
-        tasks=tasks,
-        macro=macro_average(tasks),
-    )
-    return Side(label, msgspec.structs.replace(scores, **changes), judgements)
+    scores = scores_of(tasks, model=label, accepted_model_errors=accept, **changes)
+    return Side(label, scores, judgements)
 
 
 def two(first: Marks, second: Marks, **options: Any) -> Comparison:

@@ -7,14 +7,13 @@ import io
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from command_line import migbench
+from judging import scores_of
 
 from migbench.published import load_table
-from migbench.scoring import Outcome, Scores, TaskScores, macro_average
+from migbench.scoring import Outcome, Scores, TaskScores
 from migbench.scoring.summary import NamedImages
-from migbench.settings import AnnotationSource
 from migbench.tables import (
     FORMATS,
     LAYOUTS,
@@ -52,19 +51,7 @@ def scores(accuracies: dict[str, float | None] | None = None, **changes: Any) ->
     if accuracies is None:
         accuracies = {spec.key: float(place) for place, spec in enumerate(load_tasks(), start=1)}
     tasks = {key: task_scores(accuracy) for key, accuracy in accuracies.items()}
-    plain = Scores(
-        model="mine",
-        protocol="standard",
-        corrections="none",
-        annotations=AnnotationSource(path="a.json", sha256="0" * 64, version="original", scale=1),
-        evaluator="polling",
-        strategy="direct",
-        prompts="released",
-        accepted_model_errors=False,
-        tasks=tasks,
-        macro=macro_average(tasks),
-    )
-    return msgspec.structs.replace(plain, **changes)
+    return scores_of(tasks, **changes)
 
 
 def published(name: str) -> Layout:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from data_files import PUBLISHED_COUNTS
 
 from migbench.errors import DataError, UsageError
 from migbench.published import (
@@ -24,18 +25,7 @@ REPOSITORY = Path(__file__).parents[1]
 PAPER = REPOSITORY.parent / "shared" / "paper" / "migician.md"
 PROFILES = REPOSITORY / "model_adapters" / "profiles"
 
-REVISED_COUNTS = {
-    "diff": 528,
-    "view_diff": 94,
-    "common_object": 815,
-    "object_tracking": 550,
-    "multi_view": 288,
-    "region": 1203,
-    "refer_grounding": 99,
-    "group_grounding": 485,
-    "reasoning": 97,
-    "correspondence": 117,
-}
+REVISED_COUNTS = PUBLISHED_COUNTS["revised"]
 TABLE_1_COLUMNS = {
     "Static": "diff",
     "Robust": "view_diff",
