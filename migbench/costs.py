@@ -69,12 +69,14 @@ class Paid(msgspec.Struct, frozen=True, kw_only=True):
 
     ``requests`` are those that were answered; an answer that was reused has cost nothing.
     ``images_shown`` counts an image once for every request that shows it. Tokens are as the adapter
-    counted them, None where it did not for every answer. ``wall_seconds`` is the manifest's.
+    counted them, None where it did not for every answer; ``cached_tokens`` are those of the prompts
+    that a prefix cache served. ``wall_seconds`` is the manifest's.
     """
 
     requests: int
     images_shown: int
     prompt_tokens: int | None
+    cached_tokens: int | None
     completion_tokens: int | None
     wall_seconds: float | None
 
@@ -93,6 +95,7 @@ def paid_costs(scored: ScoredRun) -> Paid:
         requests=len(lines),
         images_shown=sum(len(turn.images) for turn in turns),
         prompt_tokens=_total(line.prompt_tokens for line in lines),
+        cached_tokens=_total(line.cached_tokens for line in lines),
         completion_tokens=_total(line.completion_tokens for line in lines),
         wall_seconds=run.manifest.wall_seconds,
     )

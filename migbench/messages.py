@@ -164,12 +164,14 @@ class Request:
 class Answer:
     """What a model said, unprocessed. ``truncated`` means that it ran into the token limit.
 
-    ``seconds`` is the time that the request took at the model, ``*_tokens`` what it counted.
+    ``seconds`` is the time that the request took at the model, ``*_tokens`` what it counted:
+    ``cached_tokens`` are those of the prompt that a prefix cache served instead of computing them.
     """
 
     text: str
     truncated: bool = False
     prompt_tokens: int | None = None
+    cached_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None
 

@@ -192,6 +192,7 @@ def _filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
         text=answer.text,
         truncated=answer.truncated,
         prompt_tokens=answer.prompt_tokens,
+        cached_tokens=answer.cached_tokens,
         completion_tokens=answer.completion_tokens,
         seconds=answer.seconds,
     )

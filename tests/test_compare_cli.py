@@ -28,7 +28,8 @@ class Model:
 
     def answer(self, request):
         self.asked += 1
-        tokens = {"prompt_tokens": 100, "completion_tokens": 7} if self.counts else {}
+        counts = {"prompt_tokens": 100, "cached_tokens": 64, "completion_tokens": 7}
+        tokens = counts if self.counts else {}
         return Answer(f"Image-1: (0,0),(999,999), {self.asked}", seconds=1.0, **tokens)
 """
 FORMS = {
@@ -165,6 +166,7 @@ def test_costs_paid_are_those_that_were_planned(
     assert paid.requests == sum(cost.requests for cost in planned)
     assert paid.images_shown == sum(cost.images_shown for cost in planned)
     assert paid.prompt_tokens == 100 * paid.requests
+    assert paid.cached_tokens == 64 * paid.requests
     assert paid.completion_tokens == 7 * paid.requests
 
 
@@ -183,7 +185,7 @@ def test_reused_answers_have_cost_nothing(runs: dict[str, Path]) -> None:
 
 def test_tokens_that_were_not_counted_are_unknown(runs: dict[str, Path]) -> None:
     paid = paid_costs(score_run(Run(runs["few"])))
-    assert (paid.prompt_tokens, paid.completion_tokens) == (None, None)
+    assert (paid.prompt_tokens, paid.cached_tokens, paid.completion_tokens) == (None, None, None)
     assert "–" in next(
         line
         for line in migbench("compare", runs["few"], runs["polling"]).out.splitlines()
@@ -245,6 +247,7 @@ def test_migician_against_the_model_it_was_made_from(
             "requests": 4276,
             "images_shown": 16137,
             "prompt_tokens": None,
+            "cached_tokens": None,
             "completion_tokens": None,
             "wall_seconds": None,
         }

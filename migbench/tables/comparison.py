@@ -15,7 +15,7 @@ from migbench.tasks import find_task
 COMPARISON_HEADER = ("Difference", "Wins", "Losses", "Both", "Neither")
 COSTS_HEADER = (
     *("Run", "Evaluator", "Strategy", "Prompts", "Acc@0.5"),
-    *("Requests", "Images shown", "Tokens in", "Tokens out", "Wall time"),
+    *("Requests", "Images shown", "Tokens in", "Cached", "Tokens out", "Wall time"),
 )
 
 
@@ -45,7 +45,7 @@ def costs_table(runs: Iterable[tuple[str, Scores, Paid]]) -> str:
         [
             *(label, scores.evaluator, scores.strategy, scores.prompts, shown(scores.macro.at_50)),
             *(f"{paid.requests:,}", f"{paid.images_shown:,}"),
-            *(_thousands(paid.prompt_tokens), _thousands(paid.completion_tokens)),
+            *map(_thousands, (paid.prompt_tokens, paid.cached_tokens, paid.completion_tokens)),
             _duration(paid.wall_seconds),
         ]
         for label, scores, paid in runs

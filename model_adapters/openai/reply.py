@@ -62,6 +62,7 @@ def read_answer(content: bytes, seconds: float) -> Answer:
         text=text or "",
         truncated=truncated,
         prompt_tokens=_count(reply.usage, "prompt_tokens"),
+        cached_tokens=_count(_details(reply.usage), "cached_tokens"),
         completion_tokens=_count(reply.usage, "completion_tokens"),
         seconds=seconds,
     )
@@ -82,6 +83,11 @@ def server_message(content: bytes) -> str:
         if isinstance(message, dict) and message.get(name):
             message = message[name]
     return " ".join(str(message).split()) or "(empty)"
+
+
+def _details(usage: object) -> object:
+    """What a prompt's tokens were; vLLM tells with ``--enable-prompt-tokens-details``."""
+    return usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
 
 
 def _count(usage: object, name: str) -> int | None:

@@ -54,11 +54,21 @@ def test_a_refusal_in_place_of_the_text_is_the_answer() -> None:
     assert read_answer(completion(None, refusal="I cannot."), 1.0).text == "I cannot."
 
 
-@pytest.mark.parametrize("usage", [None, [], "none", {}, {"prompt_tokens": "many"}])
+def test_tokens_that_a_prefix_cache_served_are_kept() -> None:
+    usage = {"prompt_tokens": 1234, "prompt_tokens_details": {"cached_tokens": 1024}}
+    reply = json.loads(completion("text")) | {"usage": usage}
+    assert read_answer(json.dumps(reply).encode(), 1.0).cached_tokens == 1024
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [None, [], "none", {}, {"prompt_tokens": "many", "prompt_tokens_details": ["cached_tokens"]}],
+)
 def test_missing_or_odd_token_counts_cost_no_answer(usage: object) -> None:
     reply = json.loads(completion("text")) | {"usage": usage}
     answer = read_answer(json.dumps(reply).encode(), 1.0)
     assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("text", None, None)
+    assert answer.cached_tokens is None
 
 
 @pytest.mark.parametrize(
