@@ -41,6 +41,7 @@ class Client:
     name: str
     kind: str
     missing: str = ""
+    options: tuple[str, ...] = ()
 
     def command(self, url: str, data: Path, out: Path, count: int) -> list[str]:
         """How to send the first ``count`` requests, or one."""
@@ -52,7 +53,7 @@ class Client:
             *(sys.executable, "-m", "migbench", "run", "--model=served", "--adapter=openai"),
             *(f"--endpoint={url}", f"--model-arg=concurrency={CONCURRENCY}"),
             *("--dialect=qwen2-vl", f"--data={data / 'annotations.json'}"),
-            *(f"--out={out}", *first),
+            *(f"--out={out}", *first, *self.options),
         ]
 
 
@@ -101,6 +102,7 @@ def clients() -> list[Client]:
     lmms = "not driven yet" if find_spec("lmms_eval") else "not installed"
     return [
         Client("migbench run", "migbench"),
+        Client("migbench, no leaders", "migbench", options=("--model-arg=leader_first=false",)),
         Client(FLOOR, "aiohttp"),
         Client(f"{httpx or 'httpx'}, bare", "httpx", "" if httpx else "not installed"),
         Client("lmms-eval async_openai", "lmms-eval", lmms),

@@ -145,7 +145,17 @@ model_options = together(
         metavar="KEY=VALUE",
         help="A setting of the adapter; may be given several times.",
     ),
-    click.option("--endpoint", metavar="URL", help="openai adapter: the server's base URL."),
+    click.option(
+        "--endpoint",
+        multiple=True,
+        metavar="URL",
+        help="openai adapter: a server's base URL; give several to share the work among them.",
+    ),
+    click.option(
+        "--send-images",
+        type=click.Choice(["bytes", "by-path"]),
+        help="openai adapter: send the files (default), or paths that the server can open.",
+    ),
     click.option("--max-new-tokens", type=click.IntRange(min=1), help="Token limit of an answer."),
     click.option("--temperature", type=click.FloatRange(min=0), help="0 is greedy."),
     click.option("--seed", type=int, help="Seed of sampling."),
@@ -161,8 +171,10 @@ model_options = together(
 def chosen_model(options: dict[str, Any]) -> Model:
     """The model that these command-line options describe; they are taken out of ``options``."""
     settings = dict(_setting(pair) for pair in options.pop("model_arg"))
-    if endpoint := options.pop("endpoint"):
-        settings["base_url"] = endpoint
+    if endpoints := options.pop("endpoint"):
+        settings["base_url"] = endpoints[0] if len(endpoints) == 1 else list(endpoints)
+    if send_images := options.pop("send_images"):
+        settings["send_images"] = send_images
     overrides = Overrides(
         adapter=options.pop("adapter"),
         dialect=chosen_dialect(options),

@@ -1,61 +1,57 @@
-"""A server that speaks OpenAI's chat-completions API: vLLM, SGLang, or a hosted model.
+"""Servers that speak OpenAI's chat-completions API: vLLM, SGLang, or a hosted model.
 
-Original image bytes travel as data URLs. Requests leave in the order in which they are asked, so
-that the server's prefix cache sees one image set after another. Failures that pass (a busy or
-restarting server, a lost connection, a time-out) are retried; all others are a `ModelError` at
-once, with the server's own words.
+Original image bytes travel as data URLs, or the files' paths where the servers can open them.
+Requests leave by image set, each set to one endpoint and its first request ahead of the others, so
+that prefix caches hit. Failures that pass (a busy or restarting server, a lost connection, a
+time-out) are retried; work moves away from an endpoint that fails while another one is well; all
+other failures are a `ModelError` at once, with the server's own words.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-
 from migbench.messages import Answer, ModelError, Request
-from model_adapters.openai.backoff import Backoff, retry_after_seconds
-from model_adapters.openai.body import BodyFormat, Pieces
-from model_adapters.openai.images import ImageEncoder
-from model_adapters.openai.reply import read_answer, server_message
+from model_adapters.openai.backoff import Backoff
+from model_adapters.openai.body import BodyFormat
+from model_adapters.openai.endpoints import AttemptFailed, Endpoint
+from model_adapters.openai.images import ImageEncoder, data_url, file_url
+from model_adapters.openai.pool import Pool
 from model_adapters.openai.settings import (
     OMITTABLE_FIELDS,
     api_key,
     check_extra_body,
-    completions_url,
+    completions_urls,
     require,
 )
+from model_adapters.openai.transport import Transport
 
-_REPLY_LIMIT = 8 * 2**20
-"""Bytes of a reply that are read; an answer of a hundred thousand tokens stays far below."""
+_SEND_IMAGES = {"bytes": data_url, "by-path": file_url}
 
-_CONNECT_SECONDS = 30.0
-
-_KEEP_ALIVE_SECONDS = 4.0
-"""Idle connections are given up before uvicorn, under vLLM and SGLang, closes them after 5 s."""
-
-_PASSING_STATUSES = frozenset({408, 409, 425, 429})
-"""Client errors that are worth another attempt, as all server errors (5xx) are."""
-
-_MESSAGE_LENGTH = 500
-"""Characters of a server's message that are kept: what is wrong, without a page of HTML."""
+_ASKED_PER_SLOT = 4
+"""Requests that are worth having for each slot: those that wait for a leader, or for room at their
+image set's endpoint, hold none, and others go meanwhile."""
 
 
 class OpenAIAdapter:
-    """A model behind an OpenAI-compatible server; the keywords of the constructor are its settings.
+    """A model behind OpenAI-compatible servers; the keywords of the constructor are its settings.
 
     - ``checkpoint``: the model's name, as the server knows it.
-    - ``base_url``: the API's address, up to and with its version: ``http://127.0.0.1:8000/v1``.
-    - ``concurrency``: requests under way at once, each on a connection of its own.
+    - ``base_url``: the API's address, up to and with its version: ``http://127.0.0.1:8000/v1``. Or
+      a list of such addresses, endpoints that serve the same model and share the work.
+    - ``concurrency``: requests under way at once at each endpoint, each on its own connection.
+    - ``leader_first``: the first request about an image set is answered before its siblings leave.
+    - ``send_images``: ``bytes``, or ``by-path``: ``file://`` URLs, where servers can open them.
     - ``timeout``: seconds for one attempt, from connecting to the last byte of the reply.
-    - ``retries``: further attempts after a failure that may pass.
+    - ``retries``: further attempts after a failure that may pass. Moving away from an endpoint that
+      fails costs none of them, once for every other endpoint.
     - ``backoff``, ``longest_wait``: seconds before the first retry, doubled for each further one,
-      and the most that is ever waited, whatever ``Retry-After`` says.
-    - ``api_key_env``: the environment variable that holds the key. Local servers need none.
+      and the most that is ever waited, whatever ``Retry-After`` says; also the longest that an
+      endpoint is set aside.
+    - ``api_key_env``: the environment variable that holds the key, sent to every endpoint. Local
+      servers need none.
     - ``max_tokens_field``: ``max_completion_tokens`` for servers that no longer take the other.
     - ``omit_fields``: which of ``temperature``, ``top_p`` and ``seed`` the server does not accept.
     - ``extra_body``: further fields of the body, such as ``{"skip_special_tokens": false}``.
@@ -69,6 +65,8 @@ class OpenAIAdapter:
         {
             "base_url",
             "concurrency",
+            "leader_first",
+            "send_images",
             "timeout",
             "retries",
             "backoff",
@@ -84,8 +82,10 @@ class OpenAIAdapter:
         self,
         *,
         checkpoint: str,
-        base_url: str,
+        base_url: str | Sequence[str],
         concurrency: int = 32,
+        leader_first: bool = True,
+        send_images: str = "bytes",
         timeout: float = 600.0,
         retries: int = 6,
         backoff: float = 0.5,
@@ -99,6 +99,9 @@ class OpenAIAdapter:
     ) -> None:
         """Check the settings and read the key. Raises `AdapterError`; connects to nothing yet."""
         require(concurrency >= 1, f"concurrency {concurrency}: at least 1 is expected")
+        require(
+            send_images in _SEND_IMAGES, f"send_images {send_images}: {' or '.join(_SEND_IMAGES)}"
+        )
         require(timeout > 0, f"timeout {timeout}: a number of seconds above 0 is expected")
         require(0 <= retries <= 100, f"retries {retries}: 0 to 100 is expected")
         require(min(backoff, longest_wait) >= 0, "backoff, longest_wait: 0 or more is expected")
@@ -108,16 +111,27 @@ class OpenAIAdapter:
         )
         extra_body = {} if extra_body is None else extra_body
         check_extra_body(extra_body, max_tokens_field)
-        self._url = completions_url(base_url)
-        self._timeout = timeout
+        endpoints = [
+            Endpoint(url, slots=concurrency, longest_rest=longest_wait)
+            for url in completions_urls(base_url)
+        ]
+        slots = concurrency * len(endpoints)
+        waits = leader_first or len(endpoints) > 1
+        self._capacity = slots * _ASKED_PER_SLOT if waits else slots
+        self._free_moves = len(endpoints) - 1
         self._retries = retries
         self._backoff = Backoff(first=backoff, longest=longest_wait)
-        self._api_key_env = api_key_env
-        self._api_key = api_key(api_key_env)
-        self._concurrency = concurrency
-        self._slots = asyncio.Semaphore(concurrency)
-        self._client: aiohttp.ClientSession | None = None
-        self._images = ImageEncoder(cache_bytes=int(image_cache_mb * 1e6))
+        self._pool = Pool(endpoints, leader_first=leader_first)
+        self._transport = Transport(
+            connections=slots,
+            timeout=timeout,
+            key=api_key(api_key_env),
+            key_variable=api_key_env,
+            by_path=send_images == "by-path",
+        )
+        self._images = ImageEncoder(
+            _SEND_IMAGES[send_images], cache_bytes=int(image_cache_mb * 1e6)
+        )
         self._format = BodyFormat(
             model=checkpoint,
             max_tokens_field=max_tokens_field,
@@ -128,12 +142,12 @@ class OpenAIAdapter:
 
     @property
     def capacity(self) -> int:
-        """The setting ``concurrency``."""
-        return self._concurrency
+        """Several times the requests that are under way at once: some wait for others."""
+        return self._capacity
 
     @property
     def needs_images(self) -> bool:
-        """Yes: their bytes are sent."""
+        """Yes: their bytes or paths are sent."""
         return True
 
     async def answer(self, request: Request) -> Answer:
@@ -143,126 +157,32 @@ class OpenAIAdapter:
         is malformed, or no attempt succeeded.
         """
         # A slot is kept while waiting to retry: that is what makes a busy server less busy.
-        async with self._slots:
+        async with self._pool.turn(request.image_set) as turn:
             images = await self._images.encode(request.images)
             body = self._format.pieces(request, images)
-            attempt = 0
+            attempts = retries = 0
+            free_moves = self._free_moves
             while True:
+                attempts += 1
                 try:
-                    return await self._attempt(body)
-                except _PassingFailure as failure:
-                    if attempt == self._retries:
-                        raise ModelError(f"{failure} (attempts: {attempt + 1})") from failure
-                    await asyncio.sleep(self._backoff.seconds(attempt, failure.retry_after))
-                    attempt += 1
+                    answer = await self._transport.ask(turn.endpoint.url, body)
+                except AttemptFailed as failure:
+                    self._pool.failed(turn, failure)
+                    if free_moves and failure.strikes and self._pool.can_move(turn):
+                        free_moves -= 1
+                    elif not failure.passes:
+                        raise
+                    elif retries == self._retries:
+                        raise ModelError(f"{failure} (attempts: {attempts})") from failure
+                    else:
+                        await asyncio.sleep(self._backoff.seconds(retries, failure.retry_after))
+                        retries += 1
+                    await self._pool.again(turn)
+                else:
+                    self._pool.answered(turn)
+                    return answer
 
     async def close(self) -> None:
-        """Close all connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
-    async def _attempt(self, body: Pieces) -> Answer:
-        """Ask once. Raises `ModelError` for a lasting failure, `_PassingFailure` for others."""
-        started = time.perf_counter()
-        try:
-            async with self._session().post(
-                self._url, data=_PiecesPayload(body), allow_redirects=False
-            ) as response:
-                content = await self._read(response)
-        except TimeoutError as error:
-            reason = str(error) or f"no reply within {self._timeout:g} s"
-            raise _PassingFailure(self._described(reason)) from error
-        except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
-            raise ModelError(self._described(str(error))) from error
-        except (aiohttp.ClientError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise _PassingFailure(self._described(reason)) from error
-        if response.status != 200:
-            raise self._failure(response, content)
-        try:
-            return read_answer(content, seconds=time.perf_counter() - started)
-        except ModelError as error:
-            # Not chained: the first message may repeat the key.
-            raise ModelError(self._described(str(error))) from None
-
-    def _session(self) -> aiohttp.ClientSession:
-        """The connections, made when first needed: they belong to the event loop that runs then."""
-        if self._client is None:
-            headers = {"Accept-Encoding": "identity"}
-            if self._api_key:
-                headers["Authorization"] = f"Bearer {self._api_key}"
-            self._client = aiohttp.ClientSession(
-                headers=headers,
-                connector=aiohttp.TCPConnector(
-                    limit=self._concurrency, keepalive_timeout=_KEEP_ALIVE_SECONDS
-                ),
-                timeout=aiohttp.ClientTimeout(
-                    total=self._timeout, sock_connect=min(self._timeout, _CONNECT_SECONDS)
-                ),
-                # A few compressed bytes could stand for gigabytes; none were asked for.
-                auto_decompress=False,
-            )
-        return self._client
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        content = bytearray()
-        async for chunk in response.content.iter_any():
-            content += chunk
-            if len(content) > _REPLY_LIMIT:
-                raise ModelError(
-                    self._described(f"the reply is larger than {_REPLY_LIMIT // 2**20} MiB")
-                )
-        return bytes(content)
-
-    def _failure(self, response: aiohttp.ClientResponse, content: bytes) -> Exception:
-        """What to raise for a status other than 200."""
-        status = response.status
-        message = self._described(f"{status} {response.reason or ''}: {server_message(content)}")
-        if status in _PASSING_STATUSES or status >= 500:
-            return _PassingFailure(
-                message, retry_after_seconds(response.headers.get("Retry-After"))
-            )
-        if 300 <= status < 400:
-            target = response.headers.get("Location", "nowhere")
-            message = self._described(
-                f"{status}: redirects to {target}, which is not followed; "
-                "set base_url to the API's final address"
-            )
-        if status in {401, 403}:
-            state = "is set" if self._api_key else "is not set"
-            message += f" (the key is taken from {self._api_key_env}, which {state})"
-        return ModelError(message)
-
-    def _described(self, reason: str) -> str:
-        """A reason with the address in front, shortened, and without the key if it is repeated."""
-        if self._api_key:
-            # Before shortening, which could leave half a key; whole words only, since the keys of
-            # local servers are often no more than a letter.
-            reason = re.sub(rf"(?<!\w){re.escape(self._api_key)}(?!\w)", "[key]", reason)
-        if len(reason) > _MESSAGE_LENGTH:
-            reason = reason[: _MESSAGE_LENGTH - 1] + "…"
-        return f"{self._url}: {reason}"
-
-
-class _PassingFailure(Exception):
-    """An attempt failed in a way that another one may not; ``retry_after`` is in seconds."""
-
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class _PiecesPayload(aiohttp.Payload):
-    """Sends the pieces of a body one by one: half the memory and fewer copies than one string."""
-
-    def __init__(self, pieces: Pieces) -> None:
-        super().__init__(pieces, content_type="application/json")
-        self._size = sum(len(piece) for piece in pieces)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._value).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        for piece in self._value:
-            await writer.write(piece)
+        """Close all connections, and tell what failed on the way."""
+        self._pool.close()
+        await self._transport.close()

@@ -25,7 +25,7 @@ class Backoff:
         ``retry_after`` is what the server asked for, in seconds: the wait is at least as long, as
         far as ``longest`` allows.
         """
-        own = self._first * 2.0**attempt * self._random.uniform(0.5, 1.0)
+        own = self._first * 2.0 ** min(attempt, 100) * self._random.uniform(0.5, 1.0)
         return min(self._longest, retry_after + own)
 
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from migbench.messages import ImageFile, ModelError, Part, Request
-from model_adapters.openai.images import EncodedImage
+from model_adapters.openai.images import ImageUrl
 
 Pieces = tuple[bytes, ...]
 """Consecutive parts of one JSON text; those with an image are shared between requests."""
@@ -37,7 +37,7 @@ class BodyFormat:
     extra: Mapping[str, Any] = field(default_factory=dict)
     image_detail: str | None = None
 
-    def pieces(self, request: Request, images: Sequence[EncodedImage]) -> Pieces:
+    def pieces(self, request: Request, images: Sequence[ImageUrl]) -> Pieces:
         """The body of a request that shows ``images``, in order.
 
         Raises `ModelError` for what the API cannot express.
@@ -47,7 +47,7 @@ class BodyFormat:
         before = f'{fields[:-1]}, "messages": {before}'
         pieces: list[bytes] = []
         for image, text in zip(images, texts, strict=True):
-            pieces += [f'{before}"url": "data:{image.mime_type};base64,'.encode(), image.base64]
+            pieces += [f'{before}"url": "{image.prefix}'.encode(), image.rest]
             before = f'"{text}'
         return (*pieces, (before + "}").encode())
 

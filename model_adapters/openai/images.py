@@ -1,4 +1,4 @@
-"""Images as chat-completions servers take them: original bytes in base64, each encoded once."""
+"""Images as chat-completions servers take them: original bytes in base64, or the files' paths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import re
 from binascii import b2a_base64
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from migbench.messages import ImageFile, ModelError
@@ -20,27 +20,62 @@ _SIGNATURES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
-    """The two halves of a data URL; kept apart, so that nothing large is copied to join them."""
+_SIGNATURE_LENGTH = 12
+"""Bytes that hold any of the signatures."""
 
-    mime_type: str
-    base64: bytes
+
+@dataclass(frozen=True, slots=True)
+class ImageUrl:
+    """The two parts of an image's URL; kept apart, so that nothing large is copied to join them.
+
+    Neither holds a character that JSON escapes.
+    """
+
+    prefix: str
+    rest: bytes
+
+
+def data_url(image: ImageFile) -> ImageUrl:
+    """The file's bytes. Raises `ModelError` when it cannot be read or is no image."""
+    content = image.read()
+    return ImageUrl(
+        f"data:{_mime_type(image, content)};base64,", b2a_base64(content, newline=False)
+    )
+
+
+def file_url(image: ImageFile) -> ImageUrl:
+    """The file's path, absolute. Raises `ModelError` when it cannot be read or is no image.
+
+    Its first bytes are looked at, so that a file that is none is told here and not by the server.
+    """
+    if image.path is None:
+        raise ModelError(f"image {image.name}: the run has no image folder; pass --images DIR")
+    # URLs are tidied on their way, and A/../B is not B where A is a link.
+    path = image.path.resolve() if ".." in image.path.parts else image.path.absolute()
+    try:
+        with path.open("rb") as file:
+            _mime_type(image, file.read(_SIGNATURE_LENGTH))
+    except OSError as error:
+        raise ModelError(f"image {image.name}: cannot be read ({error.strerror})") from error
+    return ImageUrl("file://", path.as_uri().removeprefix("file://").encode())
 
 
 class ImageEncoder:
-    """Reads and encodes images in a thread, and keeps the recent ones.
+    """Makes images' URLs in a thread, by ``url_of``, and keeps the recent ones.
 
     ``cache_bytes`` bounds what is kept. Requests come by image set, so what is shown by those under
     way is enough. Used from one event loop.
     """
 
-    def __init__(self, *, cache_bytes: int) -> None:
+    def __init__(
+        self, url_of: Callable[[ImageFile], ImageUrl] = data_url, *, cache_bytes: int
+    ) -> None:
+        self._url_of = url_of
         self._recent = _RecentImages(cache_bytes)
         self._turn = asyncio.Lock()
 
-    async def encode(self, images: Sequence[ImageFile]) -> list[EncodedImage]:
-        """The images of one request, in order.
+    async def encode(self, images: Sequence[ImageFile]) -> list[ImageUrl]:
+        """The URLs of one request's images, in order.
 
         Requests are served in the order in which they ask. Raises `ModelError` when an image cannot
         be read or has a format that no server takes.
@@ -56,38 +91,37 @@ class ImageEncoder:
             missing = [image for image in dict.fromkeys(images) if image not in known]
             if missing:
                 # The thread only computes: a cancelled wait must not leave it writing to the cache.
-                fresh = await asyncio.to_thread(lambda: [_encoded(image) for image in missing])
+                fresh = await asyncio.to_thread(lambda: [self._url_of(image) for image in missing])
                 known.update(zip(missing, fresh, strict=True))
                 for image in missing:
                     self._recent.put(image, known[image])
             return [known[image] for image in images]
 
 
-def _encoded(image: ImageFile) -> EncodedImage:
-    content = image.read()
-    # By the first bytes: names and extensions are not to be trusted.
+def _mime_type(image: ImageFile, content: bytes) -> str:
+    """By the first bytes: names and extensions are not to be trusted."""
     for signature, mime_type in _SIGNATURES.items():
         if re.match(signature, content, re.DOTALL):
-            return EncodedImage(mime_type, b2a_base64(content, newline=False))
+            return mime_type
     raise ModelError(f"image {image.name}: its first bytes are no PNG, JPEG, WebP, GIF or BMP's")
 
 
 class _RecentImages:
-    """Encoded images, the least recently used dropped first once ``limit`` bytes are kept."""
+    """URLs of images, the least recently used dropped first once ``limit`` bytes are kept."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
-        self._images: OrderedDict[ImageFile, EncodedImage] = OrderedDict()
+        self._images: OrderedDict[ImageFile, ImageUrl] = OrderedDict()
 
-    def get(self, image: ImageFile) -> EncodedImage | None:
+    def get(self, image: ImageFile) -> ImageUrl | None:
         if image in self._images:
             self._images.move_to_end(image)
         return self._images.get(image)
 
-    def put(self, image: ImageFile, encoded: EncodedImage) -> None:
+    def put(self, image: ImageFile, encoded: ImageUrl) -> None:
         self._images[image] = encoded
-        self._held += len(encoded.base64)
+        self._held += len(encoded.rest)
         while self._held > self._limit:
             _, dropped = self._images.popitem(last=False)
-            self._held -= len(dropped.base64)
+            self._held -= len(dropped.rest)

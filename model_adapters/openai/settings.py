@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +26,22 @@ def require(condition: bool, otherwise: str) -> None:
     """Raise `AdapterError` with the message ``otherwise`` unless ``condition`` holds."""
     if not condition:
         raise AdapterError(otherwise)
+
+
+def completions_urls(base_url: str | Sequence[str]) -> list[str]:
+    """The addresses that requests go to, one for each endpoint.
+
+    Raises `AdapterError` for one of no use or given twice.
+    """
+    given = [base_url] if isinstance(base_url, str) else base_url
+    require(
+        isinstance(given, Sequence) and bool(given) and all(isinstance(one, str) for one in given),
+        "base_url: an address, or a list of addresses, is expected",
+    )
+    urls = [completions_url(one) for one in given]
+    twice = sorted({url for url in urls if urls.count(url) > 1})
+    require(not twice, f"base_url: {', '.join(twice)} is given twice")
+    return urls
 
 
 def completions_url(base_url: str) -> str:

@@ -43,8 +43,8 @@ async def test_original_bytes_are_encoded_under_the_type_that_they_declare(
 ) -> None:
     image = picture(tmp_path, "misleading.jpg", kind)
     (encoded,) = await ImageEncoder(cache_bytes=10**6).encode([image])
-    assert encoded.mime_type == f"image/{kind.lower()}"
-    assert base64.b64decode(encoded.base64, validate=True) == image.read()
+    assert encoded.prefix == f"data:image/{kind.lower()};base64,"
+    assert base64.b64decode(encoded.rest, validate=True) == image.read()
 
 
 @pytest.mark.asyncio
