@@ -12,7 +12,10 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from PIL import Image, UnidentifiedImageError
 
@@ -55,8 +58,13 @@ def message_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def validated_images(body: Mapping[str, Any], served_model: str, max_images: int) -> list[bytes]:
-    """Check a request, and give the bytes of its images in order. Raises `BadRequest`."""
+def validated_images(
+    body: Mapping[str, Any], served_model: str, max_images: int, media_folder: str = ""
+) -> list[bytes]:
+    """Check a request, and give the bytes of its images in order. Raises `BadRequest`.
+
+    Files are opened below ``media_folder``, if there is one.
+    """
     model = body["model"]
     _expect(isinstance(model, str) and model != "", "model: a name is expected")
     if served_model and model != served_model:
@@ -72,7 +80,7 @@ def validated_images(body: Mapping[str, Any], served_model: str, max_images: int
     images = []
     for part in (part for message in body["messages"] for part in message_parts(message)):
         if part["type"] == "image_url":
-            images.append(_image_bytes(part["image_url"]["url"]))
+            images.append(_image_bytes(part["image_url"]["url"], media_folder))
         else:
             _expect(part["type"] == "text" and bool(part["text"]), "a part is no text or image")
     _expect(
@@ -82,7 +90,9 @@ def validated_images(body: Mapping[str, Any], served_model: str, max_images: int
     return images
 
 
-def _image_bytes(url: str) -> bytes:
+def _image_bytes(url: str, media_folder: str) -> bytes:
+    if url.startswith("file:"):
+        return _file_bytes(url, media_folder)
     declared = re.fullmatch(r"data:(image/[a-z]+);base64,([A-Za-z0-9+/=]*)", url)
     if declared is None:
         raise BadRequest(f"not a data URL: {url[:40]}")
@@ -95,6 +105,19 @@ def _image_bytes(url: str) -> bytes:
         raise BadRequest(f"not an image: {reason}") from reason
     _expect(actual == declared[1], f"declared as {declared[1]}, but is {actual}")
     return content
+
+
+def _file_bytes(url: str, media_folder: str) -> bytes:
+    """What stands in a file, as servers do it that are told which folder may be read."""
+    _expect(media_folder != "", "Cannot load local files without `--allowed-local-media-path`.")
+    parts = urlsplit(url)
+    _expect(not (parts.query or parts.fragment), f"{url}: a path without ? and # is expected")
+    path = Path(url2pathname(parts.netloc + parts.path))
+    _expect(Path(media_folder) in path.resolve().parents, f"{path} is not below {media_folder}")
+    try:
+        return path.read_bytes()
+    except OSError as reason:
+        raise BadRequest(str(reason)) from reason
 
 
 def _expect(condition: bool, otherwise: str) -> None:

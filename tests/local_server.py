@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -48,7 +49,8 @@ class Behaviour:
     """How the server misbehaves. Rates are shares, drawn by ``seed`` and the request's content.
 
     ``fail_rate`` is drawn anew for each attempt; the others are a request's lasting fate.
-    Times are in seconds.
+    Times are in seconds. A process ends by SIGKILL when request number ``die_at`` arrives. Images
+    by path are opened below ``media_folder``.
     """
 
     fail_rate: float = 0.0
@@ -59,7 +61,9 @@ class Behaviour:
     slow_rate: float = 0.0
     slow: float = 1.0
     delay: float = 0.0
+    die_at: int = -1
     max_images: int = 1000
+    media_folder: str = ""
     model: str = ""
     seed: int = 0
 
@@ -104,7 +108,10 @@ class Scripted:
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it arrived. ``request`` identifies its content; attempts count from 0."""
+    """A request as it arrived. ``request`` identifies its content; attempts count from 0.
+
+    ``siblings_*`` are the other requests about the same images until then.
+    """
 
     arrival: int
     request: str
@@ -113,6 +120,8 @@ class Received:
     images: tuple[str, ...]
     fate: str
     in_flight: int
+    siblings_in_flight: int
+    siblings_answered: int
     body: Mapping[str, Any]
     headers: Mapping[str, str]
     image_bytes: tuple[bytes, ...]
@@ -140,12 +149,16 @@ class LocalServer:
         *,
         script: Iterable[Scripted] = (),
         log: Path | None = None,
+        port: int = 0,
     ) -> None:
         self.behaviour = behaviour or Behaviour()
         self.received: list[Received] = []
         self.base_url = ""
         self._script = iter(script)
         self._log = log
+        self._port = port
+        self._siblings: Counter[str] = Counter()
+        self._siblings_answered: Counter[str] = Counter()
         self._attempts: Counter[str] = Counter()
         self._arrivals = 0
         self._in_flight = 0
@@ -175,13 +188,13 @@ class LocalServer:
         await runner.cleanup()
 
     async def start(self) -> web.AppRunner:
-        """Listen on a free port of 127.0.0.1; the runner's ``cleanup`` ends that."""
+        """Listen on 127.0.0.1, by default on a free port; the runner's ``cleanup`` ends that."""
         app = web.Application(client_max_size=2**30)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._list_models)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", self._port).start()
         host, port = runner.addresses[0][:2]
         self.base_url = f"http://{host}:{port}/v1"
         return runner
@@ -208,7 +221,12 @@ class LocalServer:
         problem = ""
         try:
             body = json.loads(raw)
-            images = validated_images(body, self.behaviour.model, self.behaviour.max_images)
+            images = validated_images(
+                body,
+                self.behaviour.model,
+                self.behaviour.max_images,
+                self.behaviour.media_folder,
+            )
         except (BadRequest, ValueError, KeyError, TypeError) as reason:
             problem = f"{type(reason).__name__}: {reason}"
         hashes = tuple(hashlib.sha256(image).hexdigest()[:16] for image in images)
@@ -216,24 +234,32 @@ class LocalServer:
         attempt = self._attempts[request]
         self._attempts[request] += 1
         fate = "400" if problem else self.behaviour.fate(request, attempt)
+        image_set = hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
         received = Received(
             arrival=arrival,
             request=request,
             attempt=attempt,
-            image_set=hashlib.sha256("".join(hashes).encode()).hexdigest()[:16],
+            image_set=image_set,
             images=hashes,
             fate="scripted" if scripted else fate,
             in_flight=in_flight,
+            siblings_in_flight=self._siblings[image_set],
+            siblings_answered=self._siblings_answered[image_set],
             body=body,
             headers=dict(http.headers),
             image_bytes=tuple(images),
         )
         self._remember(received)
-        if scripted is None:
-            await asyncio.sleep(self.behaviour.wait(request))
-            scripted = reply_for(fate, request, problem)
-        else:
-            await asyncio.sleep(scripted.delay)
+        if arrival == self.behaviour.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        delay = scripted.delay if scripted else self.behaviour.wait(request)
+        scripted = scripted or reply_for(fate, request, problem)
+        self._siblings[image_set] += 1
+        try:
+            await asyncio.sleep(delay)
+        finally:
+            self._siblings[image_set] -= 1
+        self._siblings_answered[image_set] += scripted.status == 200 and not scripted.drop
         if scripted.drop and http.transport is not None:
             http.transport.abort()
         return web.Response(

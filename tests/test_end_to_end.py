@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,3 +206,116 @@ def test_no_key_reaches_the_disk_or_the_screen(mini: Path, tmp_path: Path) -> No
     assert key not in done.stdout + done.stderr
     for path in (tmp_path / "run").iterdir():
         assert key.encode() not in path.read_bytes()
+
+
+# --- Several servers, and images by path --------------------------------------------------------
+
+
+def two_endpoints(first: str, second: str, data: Path, out: Path, *more: str) -> list[str]:
+    return [*command(first, data, out), "--endpoint", second, *more]
+
+
+def folders(place: Path, *names: str) -> list[Path]:
+    made = [place / name for name in names]
+    for folder in made:
+        folder.mkdir()
+    return made
+
+
+def answered_lines(out: Path) -> list[str]:
+    lines = map(json.loads, (out / "answers.jsonl").read_text().splitlines())
+    return [line["question"] for line in lines if line.get("text") is not None]
+
+
+def test_an_endpoint_killed_half_way_loses_nothing(
+    mini: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    out = tmp_path / "run"
+    dies, lives = folders(tmp_path, "dies", "lives")
+    with (
+        server_process(dies, Behaviour(delay=0.01, die_at=25)) as (one, one_log),
+        server_process(lives, Behaviour(delay=0.01)) as (other, other_log),
+    ):
+        done = finished(two_endpoints(one, other, mini, out, "--model-arg", "retries=0"))
+        before, after = read_log(one_log), read_log(other_log)
+    assert done.returncode == 0, done.stderr
+    assert stored(out) == stored(uninterrupted)
+    assert len(answered_lines(out)) == len(set(answered_lines(out))) == 10 * PER_TASK
+    asked = Counter(record["request"] for record in [*before, *after])
+    assert len(before) == 26
+    assert sum(asked.values()) - len(asked) <= 4, "what was under way there"
+    assert f"{one}/chat/completions was set aside 1 times and did not come back" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_with_two_endpoints_a_killed_client_goes_on(
+    mini: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    out = tmp_path / "run"
+    first, second = folders(tmp_path, "first", "second")
+    slow = Behaviour(delay=0.05)
+    with server_process(first, slow) as (one, log), server_process(second, slow) as (other, more):
+        for count in (15, 50):
+            process = subprocess.Popen(
+                two_endpoints(one, other, mini, out),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            wait_for_answers(out, count)
+            process.kill()
+            process.wait()
+        # Recorded with a list of addresses, gone on with one: that is no setting of the run.
+        done = finished(command(other, mini, out))
+        logs = [read_log(log), read_log(more)]
+    assert done.returncode == 0, done.stderr
+    assert stored(out) == stored(uninterrupted)
+    assert all(len(log) > 10 for log in logs)
+    asked = Counter(record["request"] for log in logs for record in log)
+    assert sum(asked.values()) - len(asked) <= 2 * 2 * 4
+
+
+def test_when_all_endpoints_are_down_the_same_command_asks_what_is_left(
+    mini: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    out = tmp_path / "run"
+    first, second, later = folders(tmp_path, "first", "second", "later")
+    with (
+        server_process(first, Behaviour(die_at=20)) as (one, _log),
+        server_process(second, Behaviour(die_at=30)) as (other, _more),
+    ):
+        done = finished(two_endpoints(one, other, mini, out, "--model-arg", "retries=1"))
+    assert done.returncode == 1
+    assert "targets have no answer" in done.stderr
+    assert "did not come back" in done.stderr
+    kept = len(stored(out))
+    assert 0 < kept <= 50
+    with server_process(later) as (url, log):
+        done = finished(two_endpoints(url, other, mini, out))
+        asked = read_log(log)
+    assert done.returncode == 0, done.stderr
+    assert len(asked) == 10 * PER_TASK - kept
+    assert stored(out) == stored(uninterrupted)
+
+
+def test_images_by_path_give_the_same_answers(
+    mini: Path, tmp_path: Path, uninterrupted: Path
+) -> None:
+    data = tmp_path / "a b#c%20d?é"
+    shutil.copytree(mini, data)
+    out = tmp_path / "run"
+    with server_process(tmp_path, Behaviour(media_folder=str(tmp_path))) as (url, log):
+        done = finished(command(url, data, out, "--send-images", "by-path"))
+        assert {record["fate"] for record in read_log(log)} == {"answer"}
+    assert done.returncode == 0, done.stderr
+    assert stored(out) == stored(uninterrupted)
+
+
+def test_a_server_that_forbids_local_files_says_how_to_allow_them(
+    mini: Path, tmp_path: Path
+) -> None:
+    with server_process(tmp_path) as (url, _log):
+        out = tmp_path / "run"
+        arguments = command(url, mini, out, "--send-images", "by-path", "--limit", "1")
+        done = finished(arguments)
+    assert done.returncode == 1
+    assert "--allowed-local-media-path FOLDER; --send-images bytes" in done.stderr

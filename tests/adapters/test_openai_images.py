@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 import time
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from PIL import Image
 
 from migbench.messages import ImageFile, ModelError
-from model_adapters.openai.images import ImageEncoder
+from model_adapters.openai.images import ImageEncoder, file_url
 
 
 def picture(folder: Path, name: str, kind: str = "PNG", colour: int = 0) -> ImageFile:
@@ -141,3 +143,51 @@ async def test_a_request_that_fails_or_is_cancelled_does_not_block_the_next(tmp_
     assert len(await encoder.encode([image])) == 1
     with pytest.raises(asyncio.CancelledError):
         await cancelled
+
+
+# --- By path -------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["a.png", "a b.png", "a#b?c.png", "100%25.png", "ü\"'\\ä.png"])
+async def test_a_path_is_a_url_that_leads_back_to_the_file(name: str, tmp_path: Path) -> None:
+    image = picture(tmp_path, name)
+    (url,) = await ImageEncoder(file_url, cache_bytes=10**6).encode([image])
+    text = url.prefix + url.rest.decode("ascii")
+    assert text.startswith("file:///")
+    assert json.loads(f'"{text}"') == text
+    parts = urlsplit(text)
+    assert (parts.query, parts.fragment) == ("", "")
+    assert Path(unquote(parts.path)) == tmp_path / name
+
+
+@pytest.mark.asyncio
+async def test_a_relative_path_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path, "a.png")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "link")
+    image = ImageFile("a.png", Path("../a.png"))
+    (url,) = await ImageEncoder(file_url, cache_bytes=0).encode([image])
+    assert url.rest.decode() == str(tmp_path.resolve() / "a.png")
+
+
+@pytest.mark.asyncio
+async def test_by_path_no_file_is_read_whole_and_a_false_one_is_named(tmp_path: Path) -> None:
+    encoder = ImageEncoder(file_url, cache_bytes=10**6)
+    (tmp_path / "large.bmp").write_bytes(b"BM" + b"\0" * 10)
+    with (tmp_path / "large.bmp").open("r+b") as file:
+        file.truncate(2**40)  # A hole: no memory would hold what it reads as.
+    await encoder.encode([ImageFile("large.bmp", tmp_path / "large.bmp")])
+    (tmp_path / "a.tiff").write_bytes(b"II*\x00 and so on")
+    (tmp_path / "folder.png").mkdir()
+    for name, path, reason in [
+        ("a.tiff", tmp_path / "a.tiff", "first bytes are no PNG, JPEG"),
+        ("folder.png", tmp_path / "folder.png", "cannot be read"),
+        ("gone.png", tmp_path / "gone.png", "cannot be read"),
+        ("none.png", None, "the run has no image folder"),
+    ]:
+        with pytest.raises(ModelError, match=f"image {re.escape(name)}: .*{reason}"):
+            await encoder.encode([ImageFile(name, path)])
