@@ -265,6 +265,8 @@ def test_with_two_endpoints_a_killed_client_goes_on(
             process.kill()
             process.wait()
         # Recorded with a list of addresses, gone on with one: that is no setting of the run.
+        manifest = json.loads((out / "run.json").read_text())
+        assert manifest["settings"]["model"]["settings"]["base_url"] == [one, other]
         done = finished(command(other, mini, out))
         logs = [read_log(log), read_log(more)]
     assert done.returncode == 0, done.stderr

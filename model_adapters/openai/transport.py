@@ -31,10 +31,11 @@ _WRONG_PLACE_STATUSES = frozenset({401, 403, 404, 405})
 _MESSAGE_LENGTH = 500
 """Characters of a server's message that are kept: what is wrong, without a page of HTML."""
 
-_ABOUT_PATHS = re.compile(
-    r"local.(media|file)|media.path|file://|no such file|image.?url|scheme|protocol", re.IGNORECASE
-)
-"""Words of servers that forbid local files, do not find them, or know no such addresses."""
+_PATH_REFUSED = re.compile(r"local.(media|file)|media.path|no such file", re.IGNORECASE)
+"""Words of servers that forbid local files or do not find them; some call it their own error."""
+
+_URL_UNKNOWN = re.compile(r"file://|image.?url|scheme|protocol", re.IGNORECASE)
+"""Words of servers that refuse a request because they know no addresses of files."""
 
 _BY_PATH_HINT = (
     " (images are sent by path: the server must see the same files and allow it, vLLM by "
@@ -132,8 +133,9 @@ class Transport:
         status = response.status
         reason = server_message(content)
         message = self._described(url, f"{status} {response.reason or ''}: {reason}")
-        if self._by_path and _ABOUT_PATHS.search(reason):
-            # Some servers call it their own error (500); it is none that passes.
+        if self._by_path and (
+            _PATH_REFUSED.search(reason) or (status < 500 and _URL_UNKNOWN.search(reason))
+        ):
             return AttemptFailed(message + _BY_PATH_HINT, strikes=STRIKES_OUT)
         if status >= 500 or status in _PASSING_STATUSES:
             wait = retry_after_seconds(response.headers.get("Retry-After"))

