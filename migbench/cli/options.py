@@ -146,6 +146,12 @@ model_options = together(
         help="A setting of the adapter; may be given several times.",
     ),
     click.option("--endpoint", metavar="URL", help="openai adapter: the server's base URL."),
+    click.option(
+        "--batch-size",
+        metavar="N|auto",
+        callback=lambda context, parameter, text: text and _batch_size(text),
+        help="transformers adapter: requests at once, or as many as fit into memory.",
+    ),
     click.option("--max-new-tokens", type=click.IntRange(min=1), help="Token limit of an answer."),
     click.option("--temperature", type=click.FloatRange(min=0), help="0 is greedy."),
     click.option("--seed", type=int, help="Seed of sampling."),
@@ -163,6 +169,8 @@ def chosen_model(options: dict[str, Any]) -> Model:
     settings = dict(_setting(pair) for pair in options.pop("model_arg"))
     if endpoint := options.pop("endpoint"):
         settings["base_url"] = endpoint
+    if batch_size := options.pop("batch_size"):
+        settings["batch_size"] = batch_size
     overrides = Overrides(
         adapter=options.pop("adapter"),
         dialect=chosen_dialect(options),
@@ -181,6 +189,14 @@ def _setting(pair: str) -> tuple[str, Any]:
     if not equals:
         raise UsageError(f"--model-arg {pair}: give it as KEY=VALUE")
     return key.strip().replace("-", "_"), yaml.safe_load(value)
+
+
+def _batch_size(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--batch-size {text}: give a whole number of at least 1, or auto")
+    return int(text)
 
 
 def chosen_dialect(options: dict[str, Any]) -> Dialect | None:

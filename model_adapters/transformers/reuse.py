@@ -58,6 +58,7 @@ class PrefixReuse:
             except _Unsuitable as reason:
                 _log.warning("prefixes are not reused, each request is read whole: %s", reason)
                 self._suits = False
+                self._store.keep_only(())
             else:
                 self._suits = True
         return self._suits
