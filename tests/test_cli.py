@@ -226,6 +226,8 @@ def test_a_dialect_can_be_declared(mini: Path, tmp_path: Path) -> None:
         (["--model", "whole-image", "--adapter", "nothing"], "choose from baseline"),
         (["--model", "m", "--adapter", "no.py:M", "--dialect", "qwen2-vl"], "no file no.py"),
         (["--model", "whole-image", "--model-arg", "colour=1"], "has no setting colour"),
+        (["--model", "whole-image", "--batch-size", "auto"], "has no setting batch_size"),
+        (["--model", "whole-image", "--batch-size", "0"], "--batch-size 0: give a whole number"),
         (["--model", "whole-image", "--model-arg", "colour"], "KEY=VALUE"),
         (["--model", "m", "--adapter", "baseline", "--dialect", "qwen2-vl"], "answer=..."),
         (["--model", "whole-image", "--dialect", "klingon"], "choose from gemini"),

@@ -156,6 +156,12 @@ model_options = together(
         type=click.Choice(["bytes", "by-path"]),
         help="openai adapter: send the files (default), or paths that the server can open.",
     ),
+    click.option(
+        "--batch-size",
+        metavar="N|auto",
+        callback=lambda context, parameter, text: text and _batch_size(text),
+        help="transformers adapter: requests at once, or as many as fit into memory.",
+    ),
     click.option("--max-new-tokens", type=click.IntRange(min=1), help="Token limit of an answer."),
     click.option("--temperature", type=click.FloatRange(min=0), help="0 is greedy."),
     click.option("--seed", type=int, help="Seed of sampling."),
@@ -175,6 +181,8 @@ def chosen_model(options: dict[str, Any]) -> Model:
         settings["base_url"] = endpoints[0] if len(endpoints) == 1 else list(endpoints)
     if send_images := options.pop("send_images"):
         settings["send_images"] = send_images
+    if batch_size := options.pop("batch_size"):
+        settings["batch_size"] = batch_size
     overrides = Overrides(
         adapter=options.pop("adapter"),
         dialect=chosen_dialect(options),
@@ -193,6 +201,14 @@ def _setting(pair: str) -> tuple[str, Any]:
     if not equals:
         raise UsageError(f"--model-arg {pair}: give it as KEY=VALUE")
     return key.strip().replace("-", "_"), yaml.safe_load(value)
+
+
+def _batch_size(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--batch-size {text}: give a whole number of at least 1, or auto")
+    return int(text)
 
 
 def chosen_dialect(options: dict[str, Any]) -> Dialect | None:
