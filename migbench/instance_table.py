@@ -67,15 +67,19 @@ def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
         pyarrow.parquet.write_table(schema.empty_table(), path)
         return
     # By way of JSON: building columns from Python objects makes pyarrow import pandas where there
-    # is one, which takes as long as everything else together.
-    lines = msgspec.json.Encoder().encode_lines(rows)
+    # is one, which takes as long as everything else together. JSON has no infinity, which a box
+    # under the released protocol may reach, so numbers travel as texts.
+    texts = pyarrow.schema([(name, "string") for name in _COLUMNS])
+    lines = msgspec.json.Encoder().encode_lines(
+        {name: None if value is None else str(value) for name, value in row.items()} for row in rows
+    )
     table = pyarrow.json.read_json(
         pyarrow.py_buffer(lines),
         # One block: no row, however long, may straddle two.
         read_options=pyarrow.json.ReadOptions(block_size=len(lines), use_threads=False),
-        parse_options=pyarrow.json.ParseOptions(explicit_schema=schema),
+        parse_options=pyarrow.json.ParseOptions(explicit_schema=texts),
     )
-    pyarrow.parquet.write_table(table, path)
+    pyarrow.parquet.write_table(table.cast(schema), path)
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from synthetic_runs import stored
 
 from migbench.benchmark import ScoredRun, score_run
+from migbench.boxes import Box
 from migbench.data.annotations import read_annotations
 from migbench.instance_table import write_instances
 from migbench.scoring import Judgement
@@ -28,7 +30,7 @@ GROUP = record(
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> ScoredRun:
-    """Four targets: hit, miss, hit with an image named, not asked."""
+    """Four targets: a hit, a miss, an image named with a box beyond all measure, not asked."""
     folder = tmp_path_factory.mktemp("scored")
     path = write_annotations(
         folder / "a.json",
@@ -43,7 +45,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> ScoredRun:
     )
     found = score_run(run)
     *others, named, unasked = found.judgements
-    named = replace(named, prediction=replace(named.prediction, named_image=1))
+    endless = Box(0.1, -math.inf, 1e-320, math.inf)
+    named = replace(named, prediction=replace(named.prediction, named_image=1, box=endless))
     return replace(found, judgements=(*others, named, unasked))
 
 
