@@ -5,8 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := .demo
+LMMS := .venv-lmms
+LMMS_READY := $(LMMS)/.ready
+LMMS_NEEDS := accelerate datasets evaluate loguru openai pillow pytablewriter python-dotenv pytz \
+	sacrebleu tenacity torch transformers
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-lmms clean
 
 # Renders MIG-Mini, lets a real (small, untrained) vision-language model answer all ten tasks, and
 # sets it beside the published rows.
@@ -35,11 +39,23 @@ bench: $(READY)
 	@echo
 	$(BIN)/python benchmarks/scale.py --sizes 4000,40000
 
+# The same clients with lmms-eval beside them; some minutes.
+bench-lmms: $(READY) $(LMMS_READY)
+	$(BIN)/python benchmarks/client_cost.py --requests 200 --rounds 2 --lmms-python $(LMMS)/bin/python
+
 $(READY): pyproject.toml constraints/main.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,dev]'
 	touch $@
 
+# lmms-eval has an environment of its own, with no more than it needs here.
+$(LMMS_READY): constraints/lmms-eval.txt
+	$(PYTHON) -m venv $(LMMS)
+	$(LMMS)/bin/pip install --quiet --upgrade pip
+	$(LMMS)/bin/pip install --quiet --constraint constraints/lmms-eval.txt $(LMMS_NEEDS)
+	$(LMMS)/bin/pip install --quiet --constraint constraints/lmms-eval.txt --no-deps lmms-eval
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(LMMS) $(DEMO)

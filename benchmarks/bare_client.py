@@ -15,6 +15,7 @@ from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 CONCURRENCY = 32
 HEADERS = {"Content-Type": "application/json"}
@@ -33,11 +34,17 @@ def data_url(path: Path) -> bytes:
     )
 
 
+def read_requests(folder: Path, count: int) -> list[dict[str, Any]]:
+    """The first ``count`` requests: each the names of its ``images``, and its ``text``."""
+    requests: list[dict[str, Any]] = json.loads((folder / "requests.json").read_text())
+    return requests[:count]
+
+
 def bodies(folder: Path, count: int) -> Iterator[bytes]:
     """The bodies of the first ``count`` requests, each made when it is asked for."""
     frame = {"model": "served", "max_tokens": 128, "temperature": 0.0}
     before = json.dumps(frame)[:-1] + ', "messages": [{"role": "user", "content": ['
-    for request in json.loads((folder / "requests.json").read_text())[:count]:
+    for request in read_requests(folder, count):
         images = [data_url(folder / name) for name in request["images"]]
         text = json.dumps({"type": "text", "text": request["text"]}) + "]}]}"
         yield b"".join([before.encode(), *images, text.encode()])

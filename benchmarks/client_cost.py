@@ -1,12 +1,13 @@
-"""What a request costs its client: migbench beside bare HTTP clients, against a null server.
+"""What a request costs its client: migbench beside lmms-eval and bare HTTP clients.
 
-    python benchmarks/client_cost.py --json client_cost.json
+    python benchmarks/client_cost.py --lmms-python .venv-lmms/bin/python --json client_cost.json
     python benchmarks/client_cost.py --requests 50 --rounds 1        # a quick look
 
-Every client sends the same questions about the same image files, 32 at once, in a process of its
-own. CPU is user and system time of that process, a start with one request taken off; of several
-rounds the least counts, since what else the machine does can only add to it. Compare clients of
-one run of this script, never figures of two.
+Every client sends the same questions about the same image files to a null server, 32 at once, in a
+process of its own; lmms-eval a part of them, evenly from the tasks, since it takes minutes. CPU is
+user and system time of that process, a start with one request taken off; of several rounds the
+least counts, since what else the machine does can only add to it. Compare clients of one run of
+this script, never figures of two. Ends with status 1 where a client failed.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import sys
-import tempfile
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from bare_client import CONCURRENCY, installed_httpx
+import lmms_client
+from bare_client import CONCURRENCY, installed_httpx, read_requests
 from measuring import Usage, measured, table
 from null_server import Arrival, null_server, read_log
 
@@ -36,25 +36,39 @@ CACHED_SETS = 32
 
 @dataclass(frozen=True)
 class Client:
-    """A client of the comparison; ``missing`` says why it cannot take part."""
+    """A client of the comparison; ``missing`` says why it cannot take part.
+
+    ``requests`` is how many it sends, and ``python`` the interpreter that has it.
+    """
 
     name: str
     kind: str
+    requests: int
     missing: str = ""
+    python: str = sys.executable
     options: tuple[str, ...] = ()
 
     def command(self, url: str, data: Path, out: Path, count: int) -> list[str]:
         """How to send the first ``count`` requests, or one."""
+        if switches := lmms_client.SWITCHES.get(self.kind):
+            return lmms_client.command(
+                self.python, switches, url, data, out, count, concurrency=CONCURRENCY
+            )
         if self.kind != "migbench":
             script = str(HERE / "bare_client.py")
-            return [sys.executable, script, self.kind, url, str(data), f"--count={count}"]
+            return [self.python, script, self.kind, url, str(data), f"--count={count}"]
         first = ["--limit=1", "--tasks=common_object"] if count == 1 else []
         return [
-            *(sys.executable, "-m", "migbench", "run", "--model=served", "--adapter=openai"),
+            *(self.python, "-m", "migbench", "run", "--model=served", "--adapter=openai"),
             *(f"--endpoint={url}", f"--model-arg=concurrency={CONCURRENCY}"),
             *("--dialect=qwen2-vl", f"--data={data / 'annotations.json'}"),
             *(f"--out={out}", *first, *self.options),
         ]
+
+    def check(self, out: Path, count: int) -> None:
+        """Raise RuntimeError unless all was answered, where the exit status does not tell."""
+        if self.kind in lmms_client.SWITCHES:
+            lmms_client.check(out, count)
 
 
 @dataclass(frozen=True)
@@ -62,10 +76,12 @@ class Figures:
     """What one client was measured to do. Megabytes are millions of bytes, of memory 2**20."""
 
     client: str
+    requests: int
     cpu_ms_per_request: float
     to_floor: float
     mb_per_request: float
     images: int
+    image_sets: int
     peak_mb: float
     first_request_seconds: float
     one_request_seconds: float
@@ -88,41 +104,62 @@ class Round:
         """From the start of the whole run's process to its first request."""
         return min(arrival.at for arrival in self.arrivals) - self.whole.started
 
-    @property
-    def cpu_ms(self) -> float:
-        """CPU milliseconds a request, without the start."""
-        further = max(1, len(self.arrivals) - 1)
-        return 1000 * (self.whole.cpu_seconds - self.start.cpu_seconds) / further
 
-
-def clients() -> list[Client]:
-    """The comparison's clients, those that are not installed too."""
+def clients(options: argparse.Namespace) -> list[Client]:
+    """The comparison's clients, those that cannot take part too."""
     httpx = installed_httpx()
-    # There is no driver for lmms-eval here yet; nothing may look as if it had been measured.
-    lmms = "not driven yet" if find_spec("lmms_eval") else "not installed"
+    lmms = Path(options.lmms_python or "")
+    missing = "" if lmms.is_file() else f"no {lmms}" if options.lmms_python else "no --lmms-python"
+    few = min(options.requests, options.lmms_requests)
     return [
-        Client("migbench run", "migbench"),
-        Client("migbench, no leaders", "migbench", options=("--model-arg=leader_first=false",)),
-        Client(FLOOR, "aiohttp"),
-        Client(f"{httpx or 'httpx'}, bare", "httpx", "" if httpx else "not installed"),
-        Client("lmms-eval async_openai", "lmms-eval", lmms),
+        Client("migbench run", "migbench", options.requests),
+        Client(
+            "migbench, no leaders",
+            "migbench",
+            options.requests,
+            options=("--model-arg=leader_first=false",),
+        ),
+        Client(FLOOR, "aiohttp", options.requests),
+        Client(
+            f"{httpx or 'httpx'}, bare", "httpx", options.requests, "" if httpx else "not installed"
+        ),
+        *(
+            Client(f"lmms-eval, {kind}", kind, few, missing, options.lmms_python)
+            for kind in lmms_client.SWITCHES
+        ),
     ]
 
 
-def one_round(client: Client, data: Path, folder: Path, count: int) -> Round:
-    """Measure a client once. Raises RuntimeError where it did not send what it should."""
+def one_round(client: Client, data: Path, folder: Path) -> Round:
+    """Measure a client once. Raises RuntimeError where it did not do what it should."""
     usages: list[Usage] = []
     arrivals: list[Arrival] = []
-    for number in (1, count):
-        place = folder / str(number)
-        with null_server(place) as (url, log):
-            command = client.command(url, data, place / "run", number)
-            usages.append(measured(command, place / "client.err"))
-        arrivals = read_log(log)
-        if len(arrivals) != number:
-            raise RuntimeError(f"{client.name}: sent {len(arrivals)} of {number} requests")
-        shutil.rmtree(place)
+    for number in (1, client.requests):
+        with TemporaryDirectory(dir=folder) as name:
+            place = Path(name)
+            with null_server(place) as (url, log):
+                command = client.command(url, data, place / "run", number)
+                usages.append(measured(command, place / "client.err"))
+            client.check(place / "run", number)
+            arrivals = read_log(log)
+        asked = read_requests(data, number)
+        due = len(asked), sum(len(request["images"]) for request in asked)
+        sent = len(arrivals), sum(arrival.images for arrival in arrivals)
+        if sent != due:
+            raise RuntimeError(
+                f"sent {sent[0]} of {due[0]} requests, and {sent[1]} of {due[1]} images"
+            )
     return Round(usages[0], usages[1], arrivals)
+
+
+def cpu_ms(rounds: Sequence[Round]) -> float:
+    """CPU milliseconds a request, without the start: the least of either, not of their difference.
+
+    A start that the machine disturbed would make the difference too small.
+    """
+    whole = min(one.whole.cpu_seconds for one in rounds)
+    start = min(one.start.cpu_seconds for one in rounds)
+    return 1000 * (whole - start) / max(1, len(rounds[0].arrivals) - 1)
 
 
 def figures(client: Client, rounds: Sequence[Round], floor_ms: float) -> Figures:
@@ -130,13 +167,14 @@ def figures(client: Client, rounds: Sequence[Round], floor_ms: float) -> Figures
     arrivals = rounds[-1].arrivals
     ended = [arrival.image_set for arrival in arrivals]
     begun = [one.image_set for one in sorted(arrivals, key=lambda one: one.begun)]
-    cpu_ms = min(one.cpu_ms for one in rounds)
     return Figures(
         client=client.name,
-        cpu_ms_per_request=cpu_ms,
-        to_floor=cpu_ms / floor_ms,
+        requests=client.requests,
+        cpu_ms_per_request=cpu_ms(rounds),
+        to_floor=cpu_ms(rounds) / floor_ms,
         mb_per_request=sum(arrival.bytes for arrival in arrivals) / len(arrivals) / 1e6,
         images=sum(arrival.images for arrival in arrivals),
+        image_sets=len(set(ended)),
         peak_mb=min(one.whole.peak_mb for one in rounds),
         first_request_seconds=min(one.first_seconds for one in rounds),
         one_request_seconds=min(one.start.wall_seconds for one in rounds),
@@ -170,57 +208,77 @@ def misses(sets: Iterable[str], size: int) -> int:
     return count
 
 
-def show(found: Sequence[Figures], absent: Sequence[Client], ideal: int) -> str:
-    """The table, and what its columns are."""
+def show(found: Sequence[Figures], absent: Mapping[str, str]) -> str:
+    """The table, and what its columns are; ``absent`` holds reasons by client."""
     header = [
-        *("Client", "CPU ms", "x floor", "MB sent", "Peak MB"),
-        *("First s", "Start s", "Runs begun", "Runs ended", "Misses"),
+        *("Client", "Requests", "CPU ms", "x floor", "MB sent", "Peak MB"),
+        *("First s", "Start s", "Sets", "Runs begun", "Runs ended", "Misses"),
     ]
     rows = [
         [
             one.client,
+            str(one.requests),
             f"{one.cpu_ms_per_request:.2f}",
             f"{one.to_floor:.2f}",
             f"{one.mb_per_request:.2f}",
             f"{one.peak_mb:.0f}",
             f"{one.first_request_seconds:.2f}",
             f"{one.one_request_seconds:.2f}",
+            str(one.image_sets),
             str(one.image_set_runs_begun),
             str(one.image_set_runs_ended),
             str(one.cache_misses),
         ]
         for one in found
     ]
-    rows += [[one.name, one.missing, *[""] * (len(header) - 2)] for one in absent]
-    return (
-        f"{table(header, rows)}\n\n"
-        "CPU and MB sent are per request. First: until the first request; Start: a whole run of "
-        "one request.\nRuns: consecutive requests about one image set, in order of their first "
-        "bytes (begun) and of their last (ended);\n"
-        f"Misses: of a cache of the {CACHED_SETS} sets used last. Ideally each is {ideal}, the "
-        "number of sets."
+    return "\n".join(
+        [
+            table(header, rows),
+            *(f"{name}: NOT MEASURED, {reason}" for name, reason in absent.items()),
+            "",
+            "CPU and MB sent are per request. First: until the first request; Start: a whole run "
+            "of one request.",
+            "Runs: consecutive requests about one image set, in order of their first bytes (begun) "
+            "and of their last (ended);",
+            f"Misses: of a cache of the {CACHED_SETS} sets used last. Ideally each is the number "
+            "of sets.",
+        ]
     )
+
+
+def render(folder: Path, count: int, seed: int) -> Path:
+    """The folder of the first ``count`` requests; in a process of its own, see `measuring`."""
+    data = folder / f"data-{count}"
+    if not data.is_dir():
+        writer = [sys.executable, str(HERE / "workload.py"), str(data)]
+        measured([*writer, f"--requests={count}", f"--seed={seed}"], folder / "data.err")
+    return data
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Render, measure all clients in turn, print the table; the JSON record."""
-    data = folder / "data"
-    # In a process of its own: see `measuring` on memory.
-    writer = [sys.executable, str(HERE / "workload.py"), str(data)]
-    folder.mkdir(parents=True, exist_ok=True)
-    measured(
-        [*writer, f"--requests={options.requests}", f"--seed={options.seed}"], folder / "data.err"
-    )
-    present = [client for client in clients() if not client.missing]
-    absent = [client for client in clients() if client.missing]
-    rounds: dict[str, list[Round]] = {client.name: [] for client in present}
+    every = clients(options)
+    absent = {client.name: client.missing for client in every if client.missing}
+    failed: dict[str, str] = {}
+    rounds: dict[str, list[Round]] = {client.name: [] for client in every}
     for _ in range(options.rounds):
-        for client in present:
-            rounds[client.name].append(one_round(client, data, folder / "at", options.requests))
-    floor = min(one.cpu_ms for one in rounds[FLOOR])
-    found = [figures(client, rounds[client.name], floor) for client in present]
-    ideal = len({arrival.image_set for arrival in rounds[FLOOR][0].arrivals})
-    print(show(found, absent, ideal))
+        for client in every:
+            if client.name in absent | failed:
+                continue
+            data = render(folder, client.requests, options.seed)
+            try:
+                rounds[client.name].append(one_round(client, data, folder))
+            except RuntimeError as error:
+                failed[client.name] = f"it failed: {error}"
+    if FLOOR in failed:
+        raise SystemExit(f"{FLOOR}: {failed[FLOOR]}")
+    floor = cpu_ms(rounds[FLOOR])
+    found = [
+        figures(client, rounds[client.name], floor)
+        for client in every
+        if client.name not in absent | failed
+    ]
+    print(show(found, absent | failed))
     return {
         "benchmark": "client_cost",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -228,9 +286,9 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         "requests": options.requests,
         "rounds": options.rounds,
         "concurrency": CONCURRENCY,
-        "image_sets": ideal,
         "clients": [asdict(one) for one in found],
-        "absent": {client.name: client.missing for client in absent},
+        "absent": absent,
+        "failed": failed,
     }
 
 
@@ -238,14 +296,18 @@ def main() -> None:
     """Read the options, compare, and write the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--requests", type=int, default=500, help="at most 500")
+    parser.add_argument("--lmms-python", help="interpreter of an environment with lmms-eval")
+    parser.add_argument("--lmms-requests", type=int, default=100, help="at most --requests")
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the record to this file")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="migbench-") as folder:
+    with TemporaryDirectory(prefix="migbench-") as folder:
         record = compare(options, Path(folder))
     if options.json:
         options.json.write_text(json.dumps(record, indent=2) + "\n")
+    if record["failed"]:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

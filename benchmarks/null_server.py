@@ -1,4 +1,4 @@
-"""A chat-completions server that reads a request and answers at once, on loopback.
+"""A chat-completions server that reads a request and answers at once, on loopback; for Linux.
 
     python benchmarks/null_server.py --port-file PORT --log LOG
 
@@ -8,15 +8,16 @@ The log holds one JSON line (`Arrival`) a request, in the order in which their l
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -45,6 +46,8 @@ _REPLY = (
 )
 
 _LARGEST_BODY = 2**28
+_CHUNK = 2**18
+_ONE_EVENT = select.EPOLLIN | select.EPOLLONESHOT
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,12 @@ class Arrival:
     image_set: str
 
 
-class NullServer(asyncio.Protocol):
-    """One connection; ``log`` and ``counts`` (begun, ended) are shared by all."""
+class Connection:
+    """One client's connection; ``log`` and ``counts`` (begun, ended) are shared by all."""
 
-    def __init__(self, log: IO[str], counts: list[int]) -> None:
+    def __init__(self, sock: socket.socket, log: IO[str], counts: list[int]) -> None:
+        sock.setblocking(False)
+        self._socket = sock
         self._log = log
         self._counts = counts
         self._received = bytearray()
@@ -74,27 +79,20 @@ class NullServer(asyncio.Protocol):
         self._end = 0
         self._body = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Collect a request, and answer when it is complete."""
-        self._received += data
-        if not self._end and not self._read_headers():
-            return
-        if len(self._received) < self._end:
-            return
-        self._transport.write(_REPLY)
-        ended, self._counts[1] = self._counts[1], self._counts[1] + 1
-        body = bytes(self._received[self._body : self._end])
-        images, image_set = images_of(body)
-        arrival = Arrival(self._begun, ended, self._at, len(body), images, image_set)
-        self._log.write(json.dumps(asdict(arrival)) + "\n")
-        self._log.flush()
-        del self._received[: self._end]
-        self._end = 0
+    def read(self) -> bool:
+        """Take some of what has come, and answer what is complete; whether there may be more."""
+        try:
+            data = self._socket.recv(_CHUNK)
+            self._received += data
+            if (self._end or self._read_headers()) and len(self._received) >= self._end:
+                self._answer()
+        except BlockingIOError:
+            return True
+        except (ConnectionError, _NotForUs):
+            data = b""
+        if not data:
+            self._socket.close()
+        return bool(data)
 
     def _read_headers(self) -> bool:
         blank = self._received.find(b"\r\n\r\n")
@@ -104,14 +102,28 @@ class NullServer(asyncio.Protocol):
         headers = bytes(self._received[:blank]).lower().split(b"\r\n")
         lengths = [line.split(b":")[1] for line in headers if line.startswith(b"content-length:")]
         if len(lengths) != 1 or not 0 < int(lengths[0]) <= _LARGEST_BODY:
-            # A client that sends something else has no place in this comparison.
-            self._transport.write(b"HTTP/1.1 411 Length Required\r\nContent-Length: 0\r\n\r\n")
-            self._transport.close()
-            return False
+            self._socket.send(b"HTTP/1.1 411 Length Required\r\nContent-Length: 0\r\n\r\n")
+            raise _NotForUs
         self._end = self._body + int(lengths[0])
         self._begun, self._counts[0] = self._counts[0], self._counts[0] + 1
         self._at = time.monotonic()
         return True
+
+    def _answer(self) -> None:
+        ended, self._counts[1] = self._counts[1], self._counts[1] + 1
+        body = bytes(self._received[self._body : self._end])
+        images, image_set = images_of(body)
+        arrival = Arrival(self._begun, ended, self._at, len(body), images, image_set)
+        self._log.write(json.dumps(asdict(arrival)) + "\n")
+        self._log.flush()
+        del self._received[: self._end]
+        self._end = 0
+        # Last: until this connection is armed again, its next request would be overtaken.
+        self._socket.send(_REPLY)
+
+
+class _NotForUs(Exception):
+    """A client sent what has no place in this comparison."""
 
 
 def images_of(body: bytes) -> tuple[int, str]:
@@ -152,21 +164,46 @@ def read_log(log: Path) -> list[Arrival]:
     return [Arrival(**json.loads(line)) for line in log.read_text().splitlines()]
 
 
-async def serve(port_file: Path, log: Path) -> None:
-    """Serve until terminated."""
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+def serve(port_file: Path, log: Path) -> None:
+    """Serve until terminated.
+
+    Connections are served strictly in the order in which bytes came for them: each is armed for one
+    event at a time. Otherwise the kernel keeps in its list those that were just read from, and
+    their next requests overtake others', which looks as if the client had sent them so.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    connections: dict[int, Connection] = {}
     counts = [0, 0]
-    with log.open("w") as file:
-        server = await loop.create_server(lambda: NullServer(file, counts), "127.0.0.1", 0)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    listener.setblocking(False)
+    with log.open("w") as file, select.epoll() as poll:
+        poll.register(listener, select.EPOLLIN)
         # Renamed into place: whoever waits for the file never reads half of it.
         unfinished = port_file.with_suffix(".unfinished")
-        unfinished.write_text(str(server.sockets[0].getsockname()[1]))
+        unfinished.write_text(str(listener.getsockname()[1]))
         unfinished.rename(port_file)
-        await stopped.wait()
-        server.close()
+        while True:
+            for number, _ in poll.poll():
+                ready = [number]
+                if number == listener.fileno():
+                    # Read at once: what they send may have waited longer than the others' bytes.
+                    ready = []
+                    for sock in accept(listener):
+                        poll.register(sock, 0)
+                        connections[sock.fileno()] = Connection(sock, file, counts)
+                        ready.append(sock.fileno())
+                for each in ready:
+                    if connections[each].read():
+                        poll.modify(each, _ONE_EVENT)
+                    else:
+                        del connections[each]
+
+
+def accept(listener: socket.socket) -> Iterator[socket.socket]:
+    """All connections that wait."""
+    with suppress(BlockingIOError):
+        while True:
+            yield listener.accept()[0]
 
 
 def main() -> None:
@@ -175,7 +212,7 @@ def main() -> None:
     parser.add_argument("--port-file", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
     options = parser.parse_args()
-    asyncio.run(serve(options.port_file, options.log))
+    serve(options.port_file, options.log)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What the clients are asked to send: an annotation file, its images, and the plain request list.
+"""What the clients are asked to send: images, and the questions as each client reads them.
+
+That is an annotation file, a plain list of requests, and a task of lmms-eval on that list.
 
     python benchmarks/workload.py FOLDER --requests 500 --seed 0
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+LMMS_TASK = Path(__file__).parent / "lmms_task"
 ANNOTATIONS = "annotations.json"
 REQUESTS = "requests.json"
 
@@ -111,6 +115,7 @@ def write(folder: Path, count: int, seed: int) -> None:
     requests = [{"images": one.images, "text": one.question} for one in wanted]
     (folder / REQUESTS).write_text(json.dumps(requests))
     (folder / ANNOTATIONS).write_text(json.dumps([one.as_published() for one in wanted]))
+    shutil.copytree(LMMS_TASK, folder / LMMS_TASK.name, dirs_exist_ok=True)
 
 
 def jpeg(random: np.random.Generator) -> bytes:

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not in the package")
 
 
-def record(tmp_path: Path, script: str, *options: str) -> dict[str, Any]:
+def record(tmp_path: Path, script: str, *options: str, status: int = 0) -> dict[str, Any]:
     path = tmp_path / "record.json"
     done = subprocess.run(
         [sys.executable, str(FOLDER / script), *options, f"--json={path}"],
@@ -23,7 +23,7 @@ def record(tmp_path: Path, script: str, *options: str) -> dict[str, Any]:
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
@@ -32,13 +32,33 @@ def test_client_cost_compares_equal_work(tmp_path: Path) -> None:
     found = record(tmp_path, "client_cost.py", "--requests=6", "--rounds=1")
     clients = {client["client"]: client for client in found["clients"]}
     assert {"migbench run", "aiohttp, bare"} <= clients.keys()
-    assert found["absent"].keys() | clients.keys() >= {"lmms-eval async_openai"}
+    assert not found["failed"]
+    # Whoever was not measured is named, with the reason.
+    assert {"lmms-eval, as it comes", "lmms-eval, tuned, PNG"} <= found["absent"].keys()
+    assert set(found["absent"].values()) == {"no --lmms-python"}
     # Two questions of the first task, one of each other: the sets have 4, 6, 3, 3 and 4 images.
     assert {client["images"] for client in clients.values()} == {4 + 4 + 6 + 3 + 3 + 4}
-    assert {client["cache_misses"] for client in clients.values()} == {found["image_sets"]} == {5}
+    assert {client["cache_misses"] for client in clients.values()} == {5}
+    assert {client["image_sets"] for client in clients.values()} == {5}
     assert clients["aiohttp, bare"]["to_floor"] == 1
     heaviest = max(client["mb_per_request"] for client in clients.values())
     assert heaviest == pytest.approx(clients["aiohttp, bare"]["mb_per_request"], rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"), [("true", "stored 0 of 1 answers"), ("echo no >&2; false", "no")]
+)
+def test_a_client_that_fails_is_named(tmp_path: Path, does: str, reason: str) -> None:
+    lmms = tmp_path / "python"
+    lmms.write_text(f"#!/bin/sh\n{does}\n")
+    lmms.chmod(0o755)
+    options = "--requests=1", "--rounds=1", f"--lmms-python={lmms}"
+    found = record(tmp_path, "client_cost.py", *options, status=1)
+    assert {client["client"] for client in found["clients"]} >= {"migbench run", "aiohttp, bare"}
+    assert len(found["failed"]) == 4
+    for name, message in found["failed"].items():
+        assert name.startswith("lmms-eval")
+        assert reason in message
 
 
 def test_scale_scores_what_it_wrote(tmp_path: Path) -> None:
