@@ -145,6 +145,12 @@ model_options = together(
         metavar="KEY=VALUE",
         help="A setting of the adapter; may be given several times.",
     ),
+    click.option(
+        "--engine-args",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="vllm adapter: an argument of vLLM's engine; may be given several times.",
+    ),
     click.option("--endpoint", metavar="URL", help="openai adapter: the server's base URL."),
     click.option("--max-new-tokens", type=click.IntRange(min=1), help="Token limit of an answer."),
     click.option("--temperature", type=click.FloatRange(min=0), help="0 is greedy."),
@@ -160,7 +166,9 @@ model_options = together(
 
 def chosen_model(options: dict[str, Any]) -> Model:
     """The model that these command-line options describe; they are taken out of ``options``."""
-    settings = dict(_setting(pair) for pair in options.pop("model_arg"))
+    settings = dict(_setting(pair, "--model-arg") for pair in options.pop("model_arg"))
+    if engine_args := dict(_setting(pair, "--engine-args") for pair in options.pop("engine_args")):
+        settings["engine_args"] = settings.get("engine_args", {}) | engine_args
     if endpoint := options.pop("endpoint"):
         settings["base_url"] = endpoint
     overrides = Overrides(
@@ -176,10 +184,10 @@ def chosen_model(options: dict[str, Any]) -> Model:
     return resolve_model(options.pop("model"), overrides)
 
 
-def _setting(pair: str) -> tuple[str, Any]:
+def _setting(pair: str, flag: str) -> tuple[str, Any]:
     key, equals, value = pair.partition("=")
     if not equals:
-        raise UsageError(f"--model-arg {pair}: give it as KEY=VALUE")
+        raise UsageError(f"{flag} {pair}: give it as KEY=VALUE")
     return key.strip().replace("-", "_"), yaml.safe_load(value)
 
 
