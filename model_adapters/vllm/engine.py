@@ -9,6 +9,7 @@ from typing import Any
 
 from migbench.messages import Answer, ModelError
 from model_adapters.vllm.engine_log import EngineLog, bottom, shortened
+from model_adapters.vllm.guard import Guard
 
 __all__ = ["Engine"]
 
@@ -23,11 +24,19 @@ class Engine:
     """Answers chats. Used from one event loop, with any number of chats under way.
 
     ``engine`` is vLLM's ``AsyncLLMEngine``, ``vllm`` and ``renderers`` the modules ``vllm`` and
-    ``vllm.renderers``; ``lora`` is a ``LoRARequest`` for all chats.
+    ``vllm.renderers``; ``guard`` watches its processes; ``lora`` is a ``LoRARequest`` that all
+    chats are answered with.
     """
 
     def __init__(
-        self, engine: Any, *, vllm: Any, renderers: Any, log: EngineLog, lora: Any = None
+        self,
+        engine: Any,
+        *,
+        vllm: Any,
+        renderers: Any,
+        log: EngineLog,
+        guard: Guard,
+        lora: Any = None,
     ) -> None:
         self._engine = engine
         self._vllm = vllm
@@ -35,6 +44,7 @@ class Engine:
         self._log = log
         self._lora = lora
         self._numbers = itertools.count()
+        self._guard = guard
 
     async def prepare(
         self, chat: Sequence[Mapping[str, Any]], template_settings: Mapping[str, Any]
@@ -82,6 +92,7 @@ class Engine:
             self._log.mute()
             self._engine.shutdown(timeout=_SHUTDOWN_SECONDS)
             self._engine = None
+            self._guard.dismiss()
             gc.collect()  # it is part of a cycle, and must not be left for the interpreter's end
             self._log.remove()
 

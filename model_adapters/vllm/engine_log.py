@@ -125,4 +125,4 @@ def shortened(message: str) -> str:
 
 
 def _points_elsewhere(message: str) -> bool:
-    return any(words in message for words in _POINTS_ELSEWHERE)
+    return message == "cancelled" or any(words in message for words in _POINTS_ELSEWHERE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Mapping
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from migbench.messages import AdapterError
 from model_adapters.vllm.arguments import check_names
 from model_adapters.vllm.engine import Engine
 from model_adapters.vllm.engine_log import EngineLog, bottom, shortened
+from model_adapters.vllm.guard import Guard
 
 __all__ = ["start"]
 
@@ -25,7 +27,7 @@ _MEMORY_REMEDY = (
 )
 
 _FAILURES = {
-    ("failed to infer device type",): (
+    ("failed to infer device type", "device string must not be empty"): (
         "vLLM sees no GPU, and its official builds need one; without, use --adapter transformers"
     ),
     ("out of memory", "outofmemory"): f"the model does not fit: {_MEMORY_REMEDY}",
@@ -69,6 +71,7 @@ def start(arguments: Mapping[str, Any], *, lora: str | None = None) -> Engine:
 def _started(arguments: Mapping[str, Any], lora: str | None, log: EngineLog) -> Engine:
     vllm, renderers = _imported()
     check_names(arguments, {field.name for field in dataclasses.fields(vllm.AsyncEngineArgs)})
+    others = active_children()
     return Engine(
         # In no variable: importing vLLM leaves exceptions behind that hold on to the frames of
         # their time, and an engine that they hold on to cannot end before the interpreter.
@@ -76,6 +79,7 @@ def _started(arguments: Mapping[str, Any], lora: str | None, log: EngineLog) -> 
         vllm=vllm,
         renderers=renderers,
         log=log,
+        guard=Guard(child.pid for child in active_children() if child.pid and child not in others),
         lora=_lora_request(lora) if lora else None,
     )
 
