@@ -9,8 +9,10 @@ LMMS := .venv-lmms
 LMMS_READY := $(LMMS)/.ready
 LMMS_NEEDS := accelerate datasets evaluate loguru openai pillow pytablewriter python-dotenv pytz \
 	sacrebleu tenacity torch transformers
+VLLM := .venv-vllm
+VLLM_READY := $(VLLM)/.ready
 
-.PHONY: demo test check bench bench-lmms clean
+.PHONY: demo test test-vllm check bench bench-lmms clean
 
 # Renders MIG-Mini, lets a real (small, untrained) vision-language model answer all ten tasks, and
 # sets it beside the published rows.
@@ -27,6 +29,10 @@ demo: $(READY)
 
 test: $(READY)
 	HF_HUB_OFFLINE=1 $(BIN)/pytest
+
+# The vllm adapter and a vLLM server, on a CPU, in an environment of their own (constraints/vllm.txt).
+test-vllm: $(VLLM_READY)
+	HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/pytest -c tests_vllm/pytest.ini tests_vllm
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -57,5 +63,16 @@ $(LMMS_READY): constraints/lmms-eval.txt
 	$(LMMS)/bin/pip install --quiet --constraint constraints/lmms-eval.txt --no-deps lmms-eval
 	touch $@
 
+# The .pth file has every interpreter of the environment import the hook that it names.
+$(VLLM_READY): pyproject.toml constraints/vllm.txt tests_vllm/environment/torchvision_on_cpu.py
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --upgrade pip
+	$(VLLM)/bin/pip install --quiet --no-deps --requirement constraints/vllm.txt
+	$(VLLM)/bin/pip install --quiet --no-deps --editable .
+	site=$$($(VLLM)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
+		cp tests_vllm/environment/torchvision_on_cpu.py "$$site" && \
+		echo "import torchvision_on_cpu" > "$$site/torchvision_on_cpu.pth"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LMMS) $(DEMO)
+	rm -rf $(VENV) $(LMMS) $(VLLM) $(DEMO)

@@ -183,7 +183,8 @@ class Adapter(Protocol):
     `answer` raises `ModelError` when this one request failed for good; anything else that it raises
     is recorded the same way. Constructors raise `AdapterError` when the model cannot be started. A
     class may name, in a set ``SERVING``, those of its settings that do not change what the model
-    says (batch size, address, retries): they may differ when a run is resumed.
+    says (batch size, address, retries): they may differ when a run is resumed. ``outer.inner`` is
+    one inside a setting that is a mapping.
     """
 
     @property

@@ -49,7 +49,7 @@ def differences(
     """Names of the settings that differ, each with its old and its new value.
 
     ``serving`` names the adapter's settings that may differ: those that say how a model is served,
-    which does not change what it says.
+    which does not change what it says. A dot leads into a setting that is a mapping.
     """
     return list(_differences(_comparable(old, serving), _comparable(new, serving)))
 
@@ -59,8 +59,19 @@ def _comparable(settings: Settings, serving: frozenset[str]) -> dict[str, Any]:
     # The same file elsewhere is the same file; corrections are applied when scoring.
     del plain["annotations"]["path"], plain["model"]["corrections"]
     for name in serving:
-        plain["model"]["settings"].pop(name, None)
+        _drop(plain["model"]["settings"], name)
     return plain
+
+
+def _drop(settings: dict[str, Any], name: str) -> None:
+    """Take out a setting, and the mapping that it was the last of."""
+    outer, dot, inner = name.partition(".")
+    if not dot:
+        settings.pop(outer, None)
+    elif isinstance(settings.get(outer), dict):
+        _drop(settings[outer], inner)
+        if not settings[outer]:
+            del settings[outer]
 
 
 def _differences(

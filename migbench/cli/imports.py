@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
+from migbench.cli.model_options import chosen_dialect, dialect_options
 from migbench.cli.options import (
     ExistingFile,
     ExistingFolder,
-    chosen_dialect,
-    dialect_options,
     scale_option,
     together,
 )

@@ -10,12 +10,11 @@ import click
 from tabulate import tabulate
 
 from migbench.benchmark import Plan, execute, make_plan, score_run
+from migbench.cli.model_options import chosen_model, model_options
 from migbench.cli.options import (
-    chosen_model,
     data_options,
     difficulty_option,
     json_option,
-    model_options,
     scoring_options,
     together,
 )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from migbench.messages import AdapterError
+from model_adapters.checkpoints import folder_or_hub_id
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ def load(
     """
     _imported("torch")
     _imported("transformers")
-    source = _folder_or_hub_id(checkpoint)
+    source = folder_or_hub_id(checkpoint)
     place = _device(device)
     number = _dtype(dtype, place)
     hub = {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -79,18 +79,6 @@ def _imported(package: str) -> Any:
             f"the transformers adapter needs {package}, which cannot be imported ({error}); "
             "install it with: pip install 'migbench[transformers]'"
         ) from error
-
-
-def _folder_or_hub_id(checkpoint: str) -> str:
-    """The checkpoint as transformers wants it; a path that does not exist is no hub id."""
-    folder = Path(checkpoint).expanduser()
-    if folder.exists():
-        if not (folder / "config.json").is_file():
-            raise AdapterError(f"{checkpoint} is no checkpoint folder: it has no config.json")
-        return str(folder)
-    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1:
-        raise AdapterError(f"{checkpoint}: there is no such folder; give a folder or a hub id")
-    return checkpoint
 
 
 def _device(device: str) -> str:

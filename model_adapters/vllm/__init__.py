@@ -1,0 +1,1 @@
+"""Models run in vLLM's engine, started by this process; see `adapter`."""

@@ -1,0 +1,147 @@
+"""Runs a vision-language model in vLLM's engine, started by this process.
+
+The engine works on one continuous queue: requests enter it as they come and leave it as they
+finish, and none waits for a batch to fill. While it is busy, worker threads decode the images of
+requests to come. An image is known to the engine by its content, so what the engine has computed
+for it, and for the beginning of a prompt, serves every request of its image set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from migbench.messages import AdapterError, Answer, Request
+from model_adapters.checkpoints import folder_or_hub_id
+from model_adapters.vllm import prompts
+from model_adapters.vllm.arguments import SERVING_ARGUMENTS, engine_arguments
+from model_adapters.vllm.images import ImageDecoder
+from model_adapters.vllm.loading import start
+
+__all__ = ["VllmAdapter"]
+
+_MOST_AT_ONCE = 256
+"""Requests that the engine works on at once, unless ``max_num_seqs`` says otherwise."""
+
+_QUEUED = 32
+"""Requests that wait in the engine's queue, so that it never runs dry."""
+
+
+class VllmAdapter:
+    """Answers requests with vLLM's engine; the keywords of the constructor are its settings.
+
+    - ``checkpoint``: a folder or a hub id; ``revision``: a hub branch, tag or commit.
+    - ``dtype``: ``bfloat16``, ``float16``, ``float32``, or ``auto``: the checkpoint's own, with
+      float16 for one in float32.
+    - ``max_model_len``: tokens of a prompt and its answer, at most; the checkpoint's own by
+      default. Less leaves more memory for answering many requests at once.
+    - ``max_images``: images in one request, at most. MIG-Bench shows no more than six.
+    - ``min_pixels``, ``max_pixels``: bounds of an image's area after resizing; the checkpoint's own
+      by default.
+    - ``trust_remote_code``: run code that comes with the checkpoint.
+    - ``add_vision_id``: have the chat template number the images (``Picture 1: ``).
+    - ``lora``: a LoRA adapter for the checkpoint, a folder or a hub id.
+    - ``engine_args``: any other of vLLM's engine arguments, by name: ``tensor_parallel_size``,
+      ``quantization``, ``gpu_memory_utilization``, …
+    - ``preparing_threads``: how many threads decode images.
+    - ``image_cache_mb``: megabytes of decoded images that are kept for the next request.
+
+    Decoding is greedy unless a request asks for sampling; the decoding settings that a checkpoint
+    brings along (temperature, penalties) are not used. Raises `AdapterError` when vLLM is missing,
+    a setting is wrong, or the engine does not start.
+    """
+
+    SERVING = frozenset(
+        {"max_images", "max_model_len", "preparing_threads", "image_cache_mb"}
+        | {f"engine_args.{name}" for name in SERVING_ARGUMENTS}
+    )
+    """The settings that do not change what the model says; a request beyond ``max_images`` or
+    ``max_model_len`` gets no answer."""
+
+    def __init__(
+        self,
+        checkpoint: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        max_model_len: int | None = None,
+        max_images: int = 6,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        trust_remote_code: bool = False,
+        add_vision_id: bool = False,
+        lora: str | None = None,
+        engine_args: Mapping[str, Any] | None = None,
+        preparing_threads: int = 4,
+        image_cache_mb: float = 256.0,
+    ) -> None:
+        _require_positive(
+            max_model_len=max_model_len,
+            max_images=max_images,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            preparing_threads=preparing_threads,
+        )
+        if not isinstance(engine_args, Mapping | None):
+            raise AdapterError("engine_args: a mapping of vLLM's engine arguments is expected")
+        arguments = engine_arguments(
+            folder_or_hub_id(checkpoint),
+            revision=revision,
+            dtype=dtype,
+            max_model_len=max_model_len,
+            max_images=max_images,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            trust_remote_code=trust_remote_code,
+            lora=lora,
+            more=engine_args,
+        )
+        arguments.setdefault("max_num_seqs", _MOST_AT_ONCE)
+        self._max_images = max_images
+        self._most_at_once = int(arguments["max_num_seqs"])
+        self._template_settings = {"add_vision_id": True} if add_vision_id else {}
+        self._engine = start(arguments, lora=lora)
+        self._images = ImageDecoder(
+            threads=preparing_threads, cache_bytes=int(image_cache_mb * 2**20)
+        )
+        # First come, first served: requests reach the engine in the order of image sets. And a
+        # bound on the decoded images that are in memory at once.
+        self._preparing = asyncio.Semaphore(2 * preparing_threads)
+
+    @property
+    def capacity(self) -> int:
+        """What the engine works on at once, and some more that wait for it."""
+        return self._most_at_once + _QUEUED
+
+    @property
+    def needs_images(self) -> bool:
+        """A model looks at its images."""
+        return True
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer one request. Raises `ModelError`."""
+        prompts.check(request, max_images=self._max_images)
+        async with self._preparing:
+            images = await self._images.decode(request.images)
+            prompt = await self._engine.prepare(
+                prompts.chat(request, images), self._template_settings
+            )
+        started = time.perf_counter()
+        answer = await self._engine.generate(
+            prompt, prompts.sampling(request.generation), request.generation.max_new_tokens
+        )
+        return dataclasses.replace(answer, seconds=time.perf_counter() - started)
+
+    async def close(self) -> None:
+        """End the engine and let go of images and threads."""
+        self._images.close()
+        self._engine.close()
+
+
+def _require_positive(**settings: int | None) -> None:
+    for name, value in settings.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise AdapterError(f"{name} must be a whole number of at least 1, not {value!r}")

@@ -1,0 +1,143 @@
+"""One running engine: chats in, token by token, answers out; all of it vLLM's public interface."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from migbench.messages import Answer, ModelError
+from model_adapters.vllm.engine_log import EngineLog, bottom, shortened
+from model_adapters.vllm.guard import Guard
+
+__all__ = ["Engine"]
+
+_SHUTDOWN_SECONDS = 30.0
+"""For the engine's processes to end by themselves."""
+
+_TOO_LONG = ("maximum model length", "maximum context length", "encoder cache size")
+"""In vLLM's words for a prompt that is too long."""
+
+
+class Engine:
+    """Answers chats. Used from one event loop, with any number of chats under way.
+
+    ``engine`` is vLLM's ``AsyncLLMEngine``, ``vllm`` and ``renderers`` the modules ``vllm`` and
+    ``vllm.renderers``; ``guard`` watches its processes; ``lora`` is a ``LoRARequest`` that all
+    chats are answered with.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        *,
+        vllm: Any,
+        renderers: Any,
+        log: EngineLog,
+        guard: Guard,
+        lora: Any = None,
+    ) -> None:
+        self._engine = engine
+        self._vllm = vllm
+        self._renderers = renderers
+        self._log = log
+        self._lora = lora
+        self._numbers = itertools.count()
+        self._guard = guard
+
+    async def prepare(
+        self, chat: Sequence[Mapping[str, Any]], template_settings: Mapping[str, Any]
+    ) -> Any:
+        """The chat as the engine takes it: tokens, by the checkpoint's template, and pixels.
+
+        Raises `ModelError` when the processor refuses the chat or it is too long.
+        """
+        renderer = self._running().renderer
+        settings = {"add_generation_prompt": True, "tokenize": False, **template_settings}
+        try:
+            _, (prompt,) = await renderer.render_chat_async(
+                [list(chat)],
+                self._renderers.ChatParams(chat_template_kwargs=settings),
+                # A template writes every special token that belongs into a chat.
+                renderer.default_chat_tok_params.with_kwargs(add_special_tokens=False),
+            )
+        except Exception as error:  # processors raise nearly every kind of exception
+            raise ModelError(self._refusal(error)) from error
+        return prompt
+
+    async def generate(self, prompt: Any, sampling: Mapping[str, Any], most: int) -> Answer:
+        """The answer, of at most ``most`` tokens, without its time. Raises `ModelError`.
+
+        Given up, it leaves nothing behind in the engine.
+        """
+        engine = self._running()
+        parameters = self._vllm.SamplingParams(max_tokens=most, **sampling)
+        output = None
+        try:
+            async for step in engine.generate(
+                prompt, parameters, f"request-{next(self._numbers)}", lora_request=self._lora
+            ):
+                output = step
+        except Exception as error:
+            reason = self._end() if engine.errored else self._refusal(error)
+            raise ModelError(reason) from error
+        if output is None or not output.finished:
+            raise ModelError("vLLM gave no answer")
+        return self._answer(output, most)
+
+    def close(self) -> None:
+        """End the engine's processes and forget its log. Requests under way end with an error."""
+        if self._engine is not None:
+            self._log.mute()
+            self._engine.shutdown(timeout=_SHUTDOWN_SECONDS)
+            self._engine = None
+            self._guard.dismiss()
+            gc.collect()  # it is part of a cycle, and must not be left for the interpreter's end
+            self._log.remove()
+
+    def _running(self) -> Any:
+        if self._engine is None:
+            raise ModelError("the model was stopped")
+        if self._engine.errored:
+            raise ModelError(self._end())
+        return self._engine
+
+    def _answer(self, output: Any, most: int) -> Answer:
+        (completion,) = output.outputs
+        tokens = list(completion.token_ids)
+        length = len(output.prompt_token_ids)
+        match completion.finish_reason:
+            case "stop":
+                said = tokens[:-1]  # the end token is none of the answer's text
+            case "length" if len(tokens) == most:
+                said = tokens
+            case "length":
+                raise ModelError(
+                    f"max_model_len {self._engine.model_config.max_model_len} leaves a prompt of "
+                    f"{length} tokens room for an answer of {len(tokens)}, and {most} may be "
+                    "needed: raise it, or lower max_pixels"
+                )
+            case other:
+                raise ModelError(f"vLLM broke the answer off ({other})")
+        tokenizer = self._engine.renderer.get_tokenizer()
+        return Answer(
+            text=tokenizer.decode(said, skip_special_tokens=False),
+            truncated=completion.finish_reason == "length",
+            prompt_tokens=length,
+            cached_tokens=output.num_cached_tokens,
+            completion_tokens=len(tokens),
+        )
+
+    def _refusal(self, error: Exception) -> str:
+        """Why one chat gets no answer, and what to do about it."""
+        message = shortened(bottom(error))
+        if any(words in message for words in _TOO_LONG):
+            return f"{message.rstrip('.')}: raise max_model_len, or lower max_pixels"
+        return f"vLLM refuses the request: {message}"
+
+    def _end(self) -> str:
+        """Why the engine has ended."""
+        killed = "one of its processes was killed, by hand or for want of memory"
+        reason = shortened(self._log.reason() or killed)
+        return f"vLLM's engine has ended ({reason}); the same command starts it anew and goes on"
