@@ -7,6 +7,7 @@ reference by which the answer finds back to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from migbench.strategies import find_strategy
 PROMPTS = PromptSet.RELEASED
 Document = Mapping[str, Any]
 Options = Mapping[str, Any]
+FindImage = Callable[[str], ImageFile]
 
 
 def dataset_kwargs() -> dict[str, Any]:
@@ -62,21 +64,22 @@ def _documents(records: Any, evaluator: str) -> Any:
     ]
     if not questions:
         raise DataError(f"{data.annotations}: has no instances of {task}")
-    _refuse_missing_images(questions, data, declared)
+    image = cache(data.image)
+    _refuse_missing_images(questions, image, data, declared)
     return type(records).from_list(
         [
-            _document(question, evaluator, data, declared, annotations.sha256)
+            _document(question, evaluator, image, declared, annotations.sha256)
             for question in questions
         ]
     )
 
 
 def _refuse_missing_images(
-    questions: Iterable[Question], data: DataLocation, declared: Declared
+    questions: Iterable[Question], image: FindImage, data: DataLocation, declared: Declared
 ) -> None:
     """Better now than in the middle; a folder without any image still serves to replay answers."""
     names = list(dict.fromkeys(name for each in questions for name in each.images))
-    missing = [name for name in names if not _is_there(data.image(name))]
+    missing = [name for name in names if not _is_there(image(name))]
     in_pixels = declared.dialect.convention.needs_size
     if missing and (in_pixels or len(missing) < len(names)):
         why = f"; dialect {declared.dialect.name} counts in their pixels" if in_pixels else ""
@@ -91,10 +94,10 @@ def _is_there(image: ImageFile) -> bool:
 
 
 def _document(
-    question: Question, evaluator: str, data: DataLocation, declared: Declared, sha256: str
+    question: Question, evaluator: str, image: FindImage, declared: Declared, sha256: str
 ) -> dict[str, Any]:
     turn = next(_strategy(declared)(question))
-    images = [data.image(name) for name in question.images]
+    images = [image(name) for name in question.images]
     request = ask(declared.dialect, turn, images, prompts=PROMPTS)
     reference = Reference(
         question=question.id,
