@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := .demo
+LMMS := .venv-lmms
+LMMS_READY := $(LMMS)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-lmms-eval check bench clean
 
 # Renders MIG-Mini, lets a real (small, untrained) vision-language model answer all ten tasks, and
 # sets it beside the published rows.
@@ -23,6 +25,10 @@ demo: $(READY)
 
 test: $(READY)
 	HF_HUB_OFFLINE=1 $(BIN)/pytest
+
+# That lmms-eval and migbench score alike, both ways; third parties' warnings are not ours to end on.
+test-lmms-eval: $(LMMS_READY)
+	HF_HUB_OFFLINE=1 $(LMMS)/bin/pytest -W default tests/in_lmms_eval
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -41,5 +47,14 @@ $(READY): pyproject.toml constraints/main.txt
 	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,dev]'
 	touch $@
 
+# lmms-eval has an environment of its own, without what it asks for itself: that would replace torch.
+$(LMMS_READY): pyproject.toml constraints/lmms-eval.txt
+	$(PYTHON) -m venv $(LMMS)
+	$(LMMS)/bin/pip install --quiet --upgrade pip
+	$(LMMS)/bin/pip install --quiet --constraint constraints/lmms-eval.txt \
+		--editable '.[transformers,lmms-eval]' decord hypothesis pytest pytest-asyncio
+	$(LMMS)/bin/pip install --quiet --constraint constraints/lmms-eval.txt --no-deps lmms-eval
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(LMMS) $(DEMO)
