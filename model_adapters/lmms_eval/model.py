@@ -104,7 +104,7 @@ class Model:
         shown: Callable[[int], Any],
     ) -> Any:
         """A request as lmms-eval wraps it; the class looks its document up, and shows it."""
-        text, settings = request.text(), _generation_kwargs(generation)
+        text, settings = request.text(), _generation_kwargs(generation, self._source)
         how = (settings, shown) if self._simple else (shown, settings)
         return untyped("lmms_eval.api.instance").Instance(
             request_type="generate_until",
@@ -154,14 +154,19 @@ class Model:
         )
 
 
-def _generation_kwargs(generation: Generation) -> dict[str, Any]:
-    """The settings under lmms-eval's names; a class may change its copy."""
+def _generation_kwargs(generation: Generation, source: str) -> dict[str, Any]:
+    """The settings under lmms-eval's names; a class may change its copy.
+
+    Some classes hand on whatever they get, so a seed is for those that name it.
+    """
     settings: dict[str, Any] = {
         "max_new_tokens": generation.max_new_tokens,
         "temperature": generation.temperature,
         "do_sample": generation.temperature > 0,
         "until": [],
     }
+    if generation.temperature > 0 and '"seed"' in source:
+        settings["seed"] = generation.seed
     return settings | _beyond_greedy(generation)
 
 

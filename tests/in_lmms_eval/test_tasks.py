@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import evaluate
 from lmms_eval.api.task import ConfigurableTask
-from lmms_models import FAILED, Chat, Replay
+from lmms_models import FAILED, Chat, Replay, Simple
 from tenacity import wait_none
 
 from migbench.benchmark import ScoredRun, score_run
@@ -20,6 +20,7 @@ from migbench.data.annotations import Annotations, read_annotations
 from migbench.errors import UsageError
 from migbench.evaluators import EVALUATORS
 from migbench.importing import Imported, read_released, store_import
+from migbench.messages import ImageFile
 from migbench.models import Overrides, resolve_model
 from migbench.run_store import Run
 from migbench.tasks import load_tasks
@@ -169,6 +170,21 @@ def test_images_come_first_and_by_path(mini: Path, declare: Declare) -> None:
     assert [each["url"] for each in images] == [str(mini / name) for name in instance.images]
     assert text["text"].startswith(instance.question)
     assert model.settings[0]["max_new_tokens"] == 128
+
+
+def test_a_simple_model_gets_decoded_images_and_the_text(mini: Path, declare: Declare) -> None:
+    declare(mini, "qwen2-vl")
+    model = Simple()
+    evaluate(model, "migbench_refer_grounding")
+    images, text = model.messages[0]
+    instance = next(
+        each
+        for each in read_annotations(mini / "MIG_mini.json").instances
+        if each.task == "refer_grounding"
+    )
+    shown = [ImageFile(name, mini / name).open().tobytes() for name in instance.images]
+    assert [image.tobytes() for image in images] == shown
+    assert text.startswith(instance.question)
 
 
 def test_a_dialect_with_text_between_its_images_is_asked_so(mini: Path, declare: Declare) -> None:
