@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from migbench.benchmark import source_of
+from migbench.benchmark import questions_of, source_of
 from migbench.data.annotations import Annotations, Instance
 from migbench.environment import new_manifest
 from migbench.errors import DataError
@@ -22,13 +22,17 @@ from migbench.tasks import load_tasks, task_hashes
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """One answer and the instance it is for."""
+    """One answer and the instance it is for, or the first of them.
+
+    ``question`` is the id of the question answered, where it is not the instance's own.
+    """
 
     instance: Instance
     text: str | None
     truncated: bool = False
     error: str | None = None
     prompt: str = ""
+    question: str | None = None
 
 
 class ReleasedRow(msgspec.Struct, frozen=True):
@@ -138,9 +142,14 @@ def read_jsonl(path: Path, annotations: Annotations) -> Iterator[Imported]:
 
 
 def store_import(
-    answers: Iterable[Imported], model: Model, annotations: Annotations, out: Path, origin: str
+    answers: Iterable[Imported],
+    model: Model,
+    annotations: Annotations,
+    out: Path,
+    origin: str,
+    evaluator: str = "polling",
 ) -> int:
-    """Write imported answers as a run of polling and direct inference; their number.
+    """Write imported answers as a run of direct inference; their number.
 
     The run covers the tasks that the answers cover. Raises `UsageError` where ``out`` holds
     something else.
@@ -152,16 +161,17 @@ def store_import(
     present = {each.instance.task for each in found}
     settings = Settings(
         model=model,
+        evaluator=evaluator,
         annotations=source_of(annotations),
         tasks={spec.key: hashes[spec.key] for spec in load_tasks() if spec.key in present},
     )
-    questions = sum(annotations.counts[task] for task in present)
+    questions = sum(1 for _ in questions_of(settings, annotations))
     manifest = new_manifest(settings, questions, origin=origin)
     with open_run(out, manifest) as store:
         for each in found:
             store.append(
                 AnswerLine(
-                    question=each.instance.id,
+                    question=each.question or each.instance.id,
                     prompt=each.prompt,
                     text=each.text,
                     truncated=each.truncated,

@@ -27,13 +27,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files_under(folder: str, pattern: str) -> set[str]:
-    return {path.name for path in (ROOT / folder).glob(pattern)}
+    return {path.name for path in (ROOT / folder).glob(pattern) if path.is_file()}
 
 
 @pytest.mark.parametrize(
     ("source", "pattern", "inside"),
     [
         ("tasks", "*", "migbench/_tasks"),
+        ("tasks/all_at_once", "*", "migbench/_tasks/all_at_once"),
         ("migbench/dialects/families", "*.yaml", "migbench/dialects/families"),
         ("migbench/published", "*.yaml", "migbench/published"),
         ("model_adapters/profiles", "*.yaml", "model_adapters/profiles"),

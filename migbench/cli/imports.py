@@ -17,7 +17,8 @@ from migbench.cli.options import (
 )
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.importing import Imported, read_jsonl, read_released, store_import
-from migbench.models import Overrides, resolve_model
+from migbench.lmms_eval.logs import read_logs
+from migbench.models import Model, Overrides, resolve_model
 
 import_options = together(
     click.option(
@@ -65,19 +66,46 @@ def jsonl(file: Path, **options: Any) -> int:
     return _import(file, read_jsonl, options)
 
 
+@command.command("lmms-eval")
+@click.argument("logs", type=click.Path(exists=True, path_type=Path))
+@import_options
+def lmms_eval(logs: Path, **options: Any) -> int:
+    """Import the samples below LOGS, a folder or file, that lmms-eval logged of migbench's tasks.
+
+    \b
+    Example:
+      migbench import lmms-eval logs/ --annotations MIG_data.json \\
+        --profile migician --out results/migician
+    """
+    model, annotations = _model(options), _annotations(options)
+    evaluator, answers = read_logs(logs, annotations, model)
+    count = store_import(answers, model, annotations, options["out"], str(logs), evaluator)
+    return _report(count, options)
+
+
 def _import(
     source: Path,
     reader: Callable[[Path, Annotations], Iterator[Imported]],
     options: dict[str, Any],
 ) -> int:
+    model, annotations = _model(options), _annotations(options)
+    answers = reader(source, annotations)
+    count = store_import(answers, model, annotations, options["out"], str(source))
+    return _report(count, options)
+
+
+def _model(options: dict[str, Any]) -> Model:
     overrides = Overrides(dialect=chosen_dialect(options))
     if overrides.dialect is not None:
         # Answers that exist need no adapter: any name will do, as long as the dialect is declared.
         overrides = Overrides(dialect=overrides.dialect, adapter="imported")
-    model = resolve_model(options["profile"], overrides)
-    annotations = read_annotations(options["annotations"], options["scale"])
-    count = store_import(
-        reader(source, annotations), model, annotations, options["out"], str(source)
-    )
+    return resolve_model(options["profile"], overrides)
+
+
+def _annotations(options: dict[str, Any]) -> Annotations:
+    return read_annotations(options["annotations"], options["scale"])
+
+
+def _report(count: int, options: dict[str, Any]) -> int:
     click.echo(f"{count} answers imported; next: migbench score {options['out']}")
     return 0

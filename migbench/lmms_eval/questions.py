@@ -1,0 +1,34 @@
+"""What a logged sample is an answer to, in one line that lmms-eval keeps with it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from migbench.data.annotations import Annotations, read_annotations
+from migbench.evaluators import EVALUATORS
+from migbench.questions import Question
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """A question, by id, of an evaluator on an annotation file, asked in a dialect."""
+
+    question: str
+    evaluator: str
+    dialect: str
+    annotations: str
+    """SHA-256 of the annotation file."""
+
+
+@cache
+def read_once(path: Path) -> Annotations:
+    """The annotation file, read once in a process however many tasks ask for it."""
+    return read_annotations(path)
+
+
+@cache
+def questions_by_id(path: Path, evaluator: str) -> dict[str, Question]:
+    """An evaluator's questions on an annotation file."""
+    return {each.id: each for each in EVALUATORS[evaluator](read_once(path).instances)}

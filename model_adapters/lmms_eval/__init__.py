@@ -1,0 +1,1 @@
+"""Runs the model classes of lmms-eval."""
