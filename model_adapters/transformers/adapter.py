@@ -1,8 +1,8 @@
 """Runs a vision-language model in this process, with transformers.
 
 The Qwen2-VL family and whatever else `AutoModelForImageTextToText` loads with a chat template.
-Requests are answered in batches; while the model works on one, worker threads decode and resize
-the images of the next.
+Requests are answered in batches, those about one image set together: what they begin with is read
+once. While the model works on one batch, worker threads decode and resize the images of the next.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 from migbench.messages import AdapterError, Answer, ModelError, Request
-from model_adapters.transformers.generation import ChatModel, Prompt
+from model_adapters.transformers.generation import ChatModel
 from model_adapters.transformers.loading import load
+from model_adapters.transformers.prompts import Prompt
 
 __all__ = ["TransformersAdapter"]
 
@@ -26,20 +28,24 @@ class TransformersAdapter:
     - ``dtype``: ``bfloat16``, ``float16``, ``float32``, or ``auto``: bfloat16, on a CPU float32.
     - ``device``: ``cpu``, ``cuda``, ``cuda:1``, …, ``balanced`` (spread over all GPUs), or
       ``auto``: the first GPU if there is one.
-    - ``batch_size``: how many requests the model answers at once, at most.
+    - ``batch_size``: how many requests the model answers at once, at most; ``auto``: as many as
+      fit into memory by an estimate (see `memory`). Where memory runs out, fewer, in either case.
     - ``min_pixels``, ``max_pixels``: bounds of an image's area after resizing; the checkpoint's own
       by default. What most decides on memory and time.
     - ``attn_implementation``: for instance ``flash_attention_2``; transformers' choice by default.
     - ``trust_remote_code``: run code that comes with the checkpoint.
     - ``add_vision_id``: have the chat template number the images (``Picture 1: ``).
     - ``preparing_threads``: how many threads decode and resize images.
+    - ``image_cache_gb``: GiB of main memory for decoded and resized images, which prompts share.
+    - ``prefix_cache_gb``: GiB on the device for what the model keeps of image sets that it has
+      read (see `reuse`); by default a quarter of what is free once it is loaded.
 
     Decoding is greedy unless a request asks for sampling or beams; the decoding settings that a
     checkpoint brings along (temperature, penalties) are not used. Raises `AdapterError` when a
     package is missing, a setting is wrong, or the checkpoint does not load.
     """
 
-    SERVING = frozenset({"batch_size", "preparing_threads"})
+    SERVING = frozenset({"batch_size", "preparing_threads", "image_cache_gb", "prefix_cache_gb"})
     """The settings that do not change what the model says."""
 
     def __init__(
@@ -49,22 +55,28 @@ class TransformersAdapter:
         revision: str | None = None,
         dtype: str = "auto",
         device: str = "auto",
-        batch_size: int = 8,
+        batch_size: int | Literal["auto"] = 8,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         attn_implementation: str | None = None,
         trust_remote_code: bool = False,
         add_vision_id: bool = False,
         preparing_threads: int = 4,
+        image_cache_gb: float = 1.0,
+        prefix_cache_gb: float | None = None,
     ) -> None:
+        if batch_size != "auto" and not _is_positive(batch_size):
+            raise AdapterError(
+                f"batch_size must be a whole number of at least 1, or auto, not {batch_size!r}"
+            )
         _require_positive(
-            batch_size=batch_size,
             preparing_threads=preparing_threads,
             min_pixels=min_pixels,
             max_pixels=max_pixels,
         )
         if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
             raise AdapterError(f"min_pixels ({min_pixels}) exceeds max_pixels ({max_pixels})")
+        _require_size(image_cache_gb=image_cache_gb, prefix_cache_gb=prefix_cache_gb)
         loaded = load(
             checkpoint,
             revision=revision,
@@ -77,8 +89,13 @@ class TransformersAdapter:
         )
         if add_vision_id and "add_vision_id" not in str(loaded.processor.chat_template):
             raise AdapterError(f"{checkpoint}: its chat template does not know add_vision_id")
-        self._chat = ChatModel(loaded, add_vision_id=add_vision_id)
-        self._batch_size = batch_size
+        self._chat = ChatModel(
+            loaded,
+            batch_size=batch_size,
+            add_vision_id=add_vision_id,
+            image_cache_gb=image_cache_gb,
+            prefix_cache_gb=prefix_cache_gb,
+        )
         self._preparing = ThreadPoolExecutor(preparing_threads, thread_name_prefix="prepare")
         self._generating = ThreadPoolExecutor(1, thread_name_prefix="generate")
         self._waiting: list[_Waiting] = []
@@ -87,7 +104,7 @@ class TransformersAdapter:
     @property
     def capacity(self) -> int:
         """A batch that the model works on, and one that is prepared meanwhile."""
-        return 2 * self._batch_size
+        return 2 * self._chat.most
 
     @property
     def needs_images(self) -> bool:
@@ -139,20 +156,20 @@ class TransformersAdapter:
             await self._answer_batch(batch)
 
     def _take_batch(self) -> list[_Waiting]:
-        """The oldest requests with the generation settings of the very oldest.
+        """The requests of the oldest image sets with the generation settings of the very oldest.
 
         They are as many as have come, up to a full batch; none is waited for.
         """
         self._prepare_ahead()
         prepared = self._waiting[: self.capacity]
-        alike = [
-            one for one in prepared if one.request.generation == prepared[0].request.generation
-        ]
-        batch = alike[: self._batch_size]
+        batch = _by_image_set(
+            [one for one in prepared if one.request.generation == prepared[0].request.generation]
+        )[: self._chat.most]
         self._waiting = [waiting for waiting in self._waiting if waiting not in batch]
         return batch
 
     async def _answer_batch(self, batch: Sequence[_Waiting]) -> None:
+        """Answer what could be prepared, in as many parts as memory asks for."""
         prompts = await asyncio.gather(
             *(waiting.prompt for waiting in batch if waiting.prompt), return_exceptions=True
         )
@@ -162,20 +179,25 @@ class TransformersAdapter:
                 waiting.settle(prompt)
             else:
                 ready.append((waiting, prompt))
-        if not ready:
-            return
-        answers: Sequence[Answer | ModelError]
+        generation = batch[0].request.generation
+        while ready:
+            count = self._chat.fitting([prompt for _, prompt in ready], generation)
+            part, ready = ready[:count], ready[count:]
+            for (waiting, _), answer in zip(part, await self._generate(part), strict=True):
+                waiting.settle(answer)
+
+    async def _generate(
+        self, part: Sequence[tuple[_Waiting, Prompt]]
+    ) -> Sequence[Answer | ModelError]:
         try:
-            answers = await asyncio.get_running_loop().run_in_executor(
+            return await asyncio.get_running_loop().run_in_executor(
                 self._generating,
                 self._chat.generate,
-                [prompt for _, prompt in ready],
-                batch[0].request.generation,
+                [prompt for _, prompt in part],
+                part[0][0].request.generation,
             )
         except Exception as error:  # a GPU that has failed as a whole, for instance
-            answers = [ModelError(f"{type(error).__name__}: {error}") for _ in ready]
-        for (waiting, _), answer in zip(ready, answers, strict=True):
-            waiting.settle(answer)
+            return [ModelError(f"{type(error).__name__}: {error}") for _ in part]
 
 
 @dataclass(eq=False, slots=True)
@@ -196,7 +218,23 @@ class _Waiting:
             self.answer.set_result(outcome)
 
 
+def _by_image_set(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    """Those about one image set together, the sets in the order of their oldest requests."""
+    sets = list(dict.fromkeys(one.request.image_set for one in waiting))
+    return sorted(waiting, key=lambda one: sets.index(one.request.image_set))
+
+
 def _require_positive(**settings: int | None) -> None:
     for name, value in settings.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and not _is_positive(value):
             raise AdapterError(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _require_size(**settings: float | None) -> None:
+    for name, value in settings.items():
+        if value is not None and not (isinstance(value, (int, float)) and 0 <= value < 2**20):
+            raise AdapterError(f"{name} must be a number of GiB, 0 for none, not {value!r}")

@@ -1,4 +1,4 @@
-"""From requests to answers with a loaded model: prepare, pad into a batch, generate, decode.
+"""From prompts to answers with a loaded model: batch, generate, decode; split what does not fit.
 
 `ChatModel` is plain, blocking code. Its `prepare` may run in any number of threads, its `generate`
 in one at a time; `TransformersAdapter` sees to that.
@@ -9,104 +9,118 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from migbench.messages import Answer, Generation, ModelError, Request
+from model_adapters.transformers.memory import (
+    AUTO_MOST,
+    BatchSize,
+    fitting,
+    free_bytes,
+    is_out_of_memory,
+    token_bytes,
+)
+from model_adapters.transformers.prompts import TOKEN_MASKS, Preparer, Prompt, joined, placed
+from model_adapters.transformers.reuse import PrefixReuse
+from model_adapters.transformers.sampling import decoding
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from model_adapters.transformers.loading import LoadedModel
 
-__all__ = ["ChatModel", "Prompt"]
+__all__ = ["ChatModel"]
 
-TOKEN_MASKS = ("attention_mask", "mm_token_type_ids", "token_type_ids")
-"""What a processor gives for each token besides its id; 0 means that nothing stands there."""
+GIB = 2**30
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A request as the model takes it: tokens and pixels, in main memory, for a batch of one."""
-
-    inputs: dict[str, Tensor]
-
-    @property
-    def length(self) -> int:
-        """How many tokens it has, those of images included."""
-        return int(self.inputs["input_ids"].shape[1])
-
-
 class ChatModel:
-    """Asks one loaded model."""
+    """Asks one loaded model; the settings are `TransformersAdapter`'s."""
 
-    def __init__(self, loaded: LoadedModel, *, add_vision_id: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        batch_size: int | Literal["auto"] = 8,
+        add_vision_id: bool = False,
+        image_cache_gb: float = 1.0,
+        prefix_cache_gb: float | None = None,
+    ) -> None:
         self._model: Any = loaded.model
-        self._processor = loaded.processor
+        self._tokenizer = loaded.processor.tokenizer
         self._end_ids = loaded.end_ids
         self._pad_id = loaded.pad_id
-        self._template_settings = {"add_vision_id": True} if add_vision_id else {}
+        self._preparer = Preparer(
+            loaded.processor,
+            image_cache_bytes=int(image_cache_gb * GIB),
+            template={"add_vision_id": True} if add_vision_id else {},
+        )
+        if prefix_cache_gb is None:
+            prefix_bytes = free_bytes(loaded.model.device) // 4
+        else:
+            prefix_bytes = int(prefix_cache_gb * GIB)
+        self._reuse = PrefixReuse(loaded.model, pad_id=loaded.pad_id, most_bytes=prefix_bytes)
+        self._size = BatchSize(AUTO_MOST if batch_size == "auto" else batch_size)
+        self._token_bytes = token_bytes(loaded.model) if batch_size == "auto" else 0
         self._stopped = threading.Event()
         self._splits_reported: set[int] = set()
 
-    def prepare(self, request: Request) -> Prompt:
-        """Decode and resize the images and tokenize the chat, parts in the order of the request.
+    @property
+    def most(self) -> int:
+        """How many requests a batch never exceeds."""
+        return self._size.most
 
-        Raises `ModelError` when an image cannot be decoded or the processor refuses the request.
-        """
-        content = [
-            {"type": "text", "text": part}
-            if isinstance(part, str)
-            else {"type": "image", "image": part.open()}
-            for part in request.parts
-        ]
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if request.system is not None:
-            system = [{"type": "text", "text": request.system}]
-            messages.insert(0, {"role": "system", "content": system})
-        try:
-            inputs = self._processor.apply_chat_template(
-                messages,
-                tokenize=True,
-                add_generation_prompt=True,
-                return_dict=True,
-                return_tensors="pt",
-                **self._template_settings,
-            )
-        except ValueError as error:  # for instance an image 200 times as wide as it is high
-            names = ", ".join(image.name for image in request.images)
-            raise ModelError(
-                f"the model's processor refuses the request: {error} ({names})"
-            ) from error
-        return Prompt(dict(inputs))
+    def prepare(self, request: Request) -> Prompt:
+        """The request as the model takes it. Raises `ModelError` when it cannot be shown."""
+        return self._preparer.prepare(request)
+
+    def fitting(self, prompts: Sequence[Prompt], generation: Generation) -> int:
+        """How many of these prompts, of the first ones, to answer in one batch; at least 1."""
+        prompts = prompts[: self._size.limit]
+        if not self._token_bytes:
+            return len(prompts)
+        beams = generation.num_beams
+        lengths = [beams * (prompt.length + generation.max_new_tokens) for prompt in prompts]
+        return fitting(lengths, self._token_bytes, free_bytes(self._model.device))
 
     def generate(
-        self, prompts: Sequence[Prompt], generation: Generation
+        self, prompts: Sequence[Prompt], generation: Generation, *, is_half: bool = False
     ) -> list[Answer | ModelError]:
         """Answer all ``prompts`` in one batch; each gets an answer or the reason for having none.
 
-        A batch that fails, for want of memory or for one bad request in it, is split in halves
-        until the requests that can be answered are.
+        A batch that runs out of memory is tried again without the prefixes that it does not need.
+        One that fails still, for want of memory or for one bad request in it, is split in halves
+        until the requests that can be answered are; a half keeps what the other needs, except that
+        a single request has all the memory to itself.
         """
         if self._stopped.is_set():
             return _stopped(prompts)
         try:
-            return self._generate_batch(prompts, generation)
+            answers = self._generate_batch(prompts, generation)
         except Exception as error:
             # Kept as text: the exception's traceback would hold on to the batch's tensors.
-            out_of_memory = _is_out_of_memory(error)
+            out_of_memory = is_out_of_memory(error)
             failure = f"{type(error).__name__}: {error}"
+        else:
+            self._size.went_well(len(prompts))
+            return answers
+        may_free = out_of_memory and (not is_half or len(prompts) == 1)
+        has_freed = may_free and self._reuse.keep_only(prompts)
         _release_cached_memory()
+        if has_freed:
+            return self.generate(prompts, generation, is_half=is_half)
+        if out_of_memory:
+            self._size.ran_out(len(prompts))
         if len(prompts) == 1:
             return [ModelError(_does_not_fit(prompts[0]) if out_of_memory else failure)]
         self._report_split(len(prompts), "out of memory" if out_of_memory else failure)
         middle = len(prompts) // 2
         return [
-            *self.generate(prompts[:middle], generation),
-            *self.generate(prompts[middle:], generation),
+            *self.generate(prompts[:middle], generation, is_half=True),
+            *self.generate(prompts[middle:], generation, is_half=True),
         ]
 
     def stop(self) -> None:
@@ -115,34 +129,50 @@ class ChatModel:
 
     def release(self) -> None:
         """Let go of the model and its memory; nothing can be generated afterwards."""
-        self._model = None
+        del self._model, self._reuse
         _release_cached_memory()
 
     def _generate_batch(
         self, prompts: Sequence[Prompt], generation: Generation
     ) -> list[Answer | ModelError]:
-        # The place to reuse the prefix that the prompts of one image set share.
         import torch
 
         started = time.perf_counter()
-        inputs = self._batch(prompts)
-        torch.manual_seed(generation.seed)
+        rows: dict[Prompt, list[int]] = {}
         with torch.inference_mode():
-            output = self._model.generate(
-                **inputs,
-                **_decoding(generation),
-                stopping_criteria=[self._stop_requested],
-            )
-        rows = output[:, inputs["input_ids"].shape[1] :].tolist()
+            for together, inputs in self._batches(prompts, generation):
+                torch.manual_seed(generation.seed)  # for beams, which draw from torch's own state
+                output = self._model.generate(
+                    **inputs,
+                    **decoding(generation, self._model.device),
+                    stopping_criteria=[self._stop_requested],
+                )
+                new = output[:, inputs["input_ids"].shape[1] :].tolist()
+                rows.update(zip(together, new, strict=True))
         if self._stopped.is_set():
             return _stopped(prompts)
         seconds = time.perf_counter() - started
-        return [
-            self._answer(prompt, row, seconds) for prompt, row in zip(prompts, rows, strict=True)
-        ]
+        return [self._answer(prompt, rows[prompt], seconds) for prompt in prompts]
 
-    def _batch(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
-        """One batch on the model's device: token rows padded on the left, images one after another.
+    def _batches(
+        self, prompts: Sequence[Prompt], generation: Generation
+    ) -> Iterator[tuple[Sequence[Prompt], dict[str, Any]]]:
+        """Those that go on from prefixes, and those that are read whole; mostly all are one kind.
+
+        Beams are read whole: `generate` does not spread a given cache over them.
+        """
+        cut = [
+            prompt for prompt in prompts if generation.num_beams == 1 and self._reuse.suits(prompt)
+        ]
+        if cut:
+            yield cut, self._reuse.inputs(cut)
+        if whole := [prompt for prompt in prompts if prompt not in cut]:
+            for prompt in whole:
+                prompt.count_cached(0)
+            yield whole, placed(self._whole(whole), self._model)
+
+    def _whole(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+        """One batch of whole prompts: token rows padded on the left, images one after another.
 
         That is how the Qwen2-VL family batches images, and every other whose images have a first
         dimension to join along; a batch of a family where it fails ends up one by one.
@@ -151,19 +181,18 @@ class ChatModel:
 
         fill = {"input_ids": self._pad_id, **dict.fromkeys(TOKEN_MASKS, 0)}
         width = max(prompt.length for prompt in prompts)
-        names = dict.fromkeys(name for prompt in prompts for name in prompt.inputs)
-        batch = {}
-        for name in names:
-            tensors = [prompt.inputs[name] for prompt in prompts if name in prompt.inputs]
-            if name in fill:
-                tensors = [
-                    torch.nn.functional.pad(row, (width - row.shape[1], 0), value=fill[name])
-                    for row in tensors
+        rows = {
+            name: torch.cat(
+                [
+                    torch.nn.functional.pad(
+                        prompt.rows[name], (width - prompt.length, 0), value=fill[name]
+                    )
+                    for prompt in prompts
                 ]
-            joined = torch.cat(tensors)
-            dtype = self._model.dtype if joined.is_floating_point() else joined.dtype
-            batch[name] = joined.to(self._model.device, dtype)
-        return batch
+            )
+            for name in prompts[0].rows
+        }
+        return rows | joined([image for prompt in prompts for image in prompt.images])
 
     def _stop_requested(self, input_ids: Tensor, scores: Tensor, **_: object) -> Tensor:
         import torch
@@ -178,13 +207,14 @@ class ChatModel:
         Special tokens inside it stay, since boxes and references are marked with them.
         """
         length = next((i for i, token in enumerate(row) if token in self._end_ids), None)
-        text = self._processor.tokenizer.decode(
+        text = self._tokenizer.decode(
             row[:length], skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return Answer(
             text=text,
             truncated=length is None,
             prompt_tokens=prompt.length,
+            cached_tokens=prompt.cached_tokens,
             completion_tokens=len(row) if length is None else length + 1,
             seconds=seconds,
         )
@@ -200,32 +230,8 @@ class ChatModel:
             )
 
 
-def _decoding(generation: Generation) -> dict[str, object]:
-    """The keywords of transformers' ``generate``; end and padding tokens are set in the model."""
-    settings: dict[str, object] = {
-        "max_new_tokens": generation.max_new_tokens,
-        "num_beams": generation.num_beams,
-        "do_sample": generation.temperature > 0,
-    }
-    if generation.temperature > 0:
-        # Unsaid, top_k would be 50; 0 keeps all tokens.
-        settings |= {"temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
-    return settings
-
-
 def _stopped(prompts: Sequence[Prompt]) -> list[Answer | ModelError]:
     return [ModelError("the model was stopped") for _ in prompts]
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    # The CPU's allocator and cuBLAS have no exception of their own.
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in str(error) or "CUBLAS_STATUS_ALLOC_FAILED" in str(error)
-    )
 
 
 def _release_cached_memory() -> None:

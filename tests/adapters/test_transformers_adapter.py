@@ -8,105 +8,23 @@ import json
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from tiny_chat import Generate, Vision, answers, ask, texts
 
 from migbench.messages import AdapterError, Answer, Generation, ImageFile, ModelError, Request
 from model_adapters import tiny_qwen2_vl
 from model_adapters.transformers.adapter import TransformersAdapter
-
-Outcome = Answer | BaseException
-
-
-@pytest.fixture(scope="session", autouse=True)
-def offline() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("torch")
-    return tiny_qwen2_vl.build(tmp_path_factory.mktemp("checkpoints") / "tiny")
 
 
 @pytest.fixture
 def copied(checkpoint: Path, tmp_path: Path) -> Path:
     """A copy of the checkpoint, to be damaged."""
     return Path(shutil.copytree(checkpoint, tmp_path / "copied"))
-
-
-@pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
-    """Eight images of odd sizes, each brighter than the one before."""
-    folder = tmp_path_factory.mktemp("images")
-    sizes = [(60, 90), (200, 50), (97, 131), (56, 56), (33, 301), (128, 72), (84, 84), (150, 149)]
-    files = []
-    for number, size in enumerate(sizes):
-        shade = 30 * number
-        path = folder / f"{number}.png"
-        Image.new("RGB", size, (shade, 255 - shade, shade)).save(path)
-        files.append(ImageFile(path.name, path))
-    return files
-
-
-@pytest.fixture
-def adapter(checkpoint: Path) -> Iterator[TransformersAdapter]:
-    adapter = TransformersAdapter(str(checkpoint), batch_size=4)
-    yield adapter
-    asyncio.run(adapter.close())
-
-
-class Generate:
-    """Stands in front of the model's ``generate``: records its calls, and may make them fail."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from transformers import Qwen2VLForConditionalGeneration
-
-        self.calls: list[dict[str, Any]] = []
-        self.before: Callable[[int], None] = lambda batch_size: None
-        original = Qwen2VLForConditionalGeneration.generate
-
-        def generate(model: Any, **keywords: Any) -> Any:
-            self.calls.append(keywords)
-            self.before(len(keywords["input_ids"]))
-            return original(model, **keywords)
-
-        monkeypatch.setattr(Qwen2VLForConditionalGeneration, "generate", generate)
-
-    @property
-    def batch_sizes(self) -> list[int]:
-        return [len(call["input_ids"]) for call in self.calls]
-
-
-@pytest.fixture
-def generate(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Generate:
-    return Generate(monkeypatch)
-
-
-def ask(images: Sequence[ImageFile], question: str = "Where is it?", **settings: Any) -> Request:
-    parts = [part for i, image in enumerate(images, 1) for part in (f"Image-{i}: ", image, "\n")]
-    return Request((*parts, question), Generation(**({"max_new_tokens": 12} | settings)))
-
-
-def answers(adapter: TransformersAdapter, requests: Sequence[Request]) -> list[Outcome]:
-    async def all_at_once() -> list[Outcome]:
-        calls = (adapter.answer(request) for request in requests)
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    return asyncio.run(all_at_once())
-
-
-def texts(outcomes: Sequence[Outcome]) -> list[str]:
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome.text for outcome in outcomes if isinstance(outcome, Answer)]
 
 
 # What the model is shown
@@ -148,15 +66,13 @@ def test_texts_and_images_reach_the_model_in_the_order_of_the_parts(
 
 
 def test_pixels_reach_the_model_in_the_order_of_the_images(
-    adapter: TransformersAdapter, images: list[ImageFile], generate: Generate
+    adapter: TransformersAdapter, images: list[ImageFile], vision: Vision
 ) -> None:
+    answers(adapter, [ask(images[2:4])])  # the very first prompt is read twice
+    vision.pixels.clear()
     forth, back = answers(adapter, [ask(images), ask(images[::-1])])
-    call = generate.calls[0]
-    patches_an_image = call["image_grid_thw"].prod(dim=1).tolist()
-    red = [
-        patches.unflatten(1, (3, -1))[:, 0].mean().item()
-        for patches in call["pixel_values"].split(patches_an_image)
-    ]
+    red = [patches.unflatten(1, (3, -1))[:, 0].mean().item() for patches in vision.pixels]
+    assert len(red) == 16
     assert red[:8] == sorted(red[:8])
     assert red[8:] == red[:8][::-1]
     assert isinstance(forth, Answer)

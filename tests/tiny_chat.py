@@ -1,0 +1,75 @@
+"""Asking the tiny checkpoint through the transformers adapter, and watching what the model gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from migbench.messages import Answer, Generation, ImageFile, Request
+from model_adapters.transformers.adapter import TransformersAdapter
+
+Outcome = Answer | BaseException
+
+
+class Generate:
+    """Stands in front of the model's ``generate``: records its calls, and may make them fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from transformers import Qwen2VLForConditionalGeneration
+
+        self.calls: list[dict[str, Any]] = []
+        self.before: Callable[[int], None] = lambda batch_size: None
+        original = Qwen2VLForConditionalGeneration.generate
+
+        def generate(model: Any, **keywords: Any) -> Any:
+            self.calls.append(keywords)
+            self.before(len(keywords["input_ids"]))
+            return original(model, **keywords)
+
+        monkeypatch.setattr(Qwen2VLForConditionalGeneration, "generate", generate)
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        return [len(call["input_ids"]) for call in self.calls]
+
+
+class Vision:
+    """Stands in front of the vision tower: records what it is shown."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from transformers import Qwen2VLModel
+
+        self.pixels: list[Any] = []
+        self.grids: list[list[int]] = []
+        original = Qwen2VLModel.get_image_features
+
+        def features(model: Any, pixel_values: Any, image_grid_thw: Any, **keywords: Any) -> Any:
+            sizes = image_grid_thw.prod(dim=1).tolist()
+            self.pixels.extend(pixel_values.split(sizes))
+            self.grids.extend(image_grid_thw.tolist())
+            return original(model, pixel_values, image_grid_thw, **keywords)
+
+        monkeypatch.setattr(Qwen2VLModel, "get_image_features", features)
+
+
+def ask(images: Sequence[ImageFile], question: str = "Where is it?", **settings: Any) -> Request:
+    parts = [part for i, image in enumerate(images, 1) for part in (f"Image-{i}: ", image, "\n")]
+    return Request((*parts, question), Generation(**({"max_new_tokens": 12} | settings)))
+
+
+def answers(adapter: TransformersAdapter, requests: Sequence[Request]) -> list[Outcome]:
+    async def all_at_once() -> list[Outcome]:
+        calls = (adapter.answer(request) for request in requests)
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    return asyncio.run(all_at_once())
+
+
+def texts(outcomes: Sequence[Outcome]) -> list[str]:
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome.text for outcome in outcomes if isinstance(outcome, Answer)]
