@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from migbench.mini import FILE_NAME, render
+
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not in the package")
@@ -67,3 +69,26 @@ def test_scale_scores_what_it_wrote(tmp_path: Path) -> None:
     assert 50 < size["accuracy"] < 95
     assert size["peak_mb"] > 0
     assert size["seconds"] == size["read_seconds"] + size["score_seconds"]
+
+
+def test_engines_say_the_same(tmp_path: Path) -> None:
+    found = record(tmp_path, "engine.py", "--per-task=1", "--max-new-tokens=4", "--dtype=float32")
+    engines = {engine["engine"]: engine for engine in found["engines"]}
+    assert len(found["absent"]) + len(engines) == 4
+    assert {"generate, one by one", "migbench, transformers"} <= engines.keys()
+    for engine in engines.values():
+        assert engine["requests"] == engine["same_as_floor"] == 10
+        assert 0 < engine["tokens_out"] <= 40
+    assert engines["generate, one by one"]["to_floor"] == 1
+
+
+def test_prefill_counts_what_the_cache_did_not_serve(tmp_path: Path) -> None:
+    data = tmp_path / "mini"
+    render(data, per_task=3)
+    forms = ("--forms", "polling", "all-at-once")
+    polling, at_once = record(tmp_path, "prefill.py", str(data / FILE_NAME), *forms)["counts"]
+    assert polling["requests"] == 30
+    assert polling["shown"] > polling["prefilled"] == polling["once"] == at_once["once"]
+    assert at_once["requests"] < 30
+    assert at_once["prefilled"] == at_once["shown"] == at_once["once"]
+    assert polling["cached_tokens"] > at_once["cached_tokens"] == 0
