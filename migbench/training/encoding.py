@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -134,15 +134,31 @@ class TooLongError(ValueError):
 class Encoder:
     """Encodes conversations for the checkpoint in a folder."""
 
-    def __init__(self, checkpoint: Path, *, max_tokens: int) -> None:
-        """Load tokenizer and image settings. Raises `DataError` where they are not Qwen2-VL's."""
+    def __init__(
+        self,
+        checkpoint: Path,
+        *,
+        max_tokens: int,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        """Load tokenizer and image settings; the pixel bounds are the checkpoint's unless given.
+
+        Raises `DataError` where they are not Qwen2-VL's.
+        """
         from transformers import AutoTokenizer
 
         self.tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
-        self.pixels = Pixels.read(checkpoint)
+        pixels = Pixels.read(checkpoint)
+        self.pixels = replace(
+            pixels,
+            min_pixels=min_pixels or pixels.min_pixels,
+            max_pixels=max_pixels or pixels.max_pixels,
+        )
         self._max_tokens = max_tokens
-        self._image_id = self._id("<|image_pad|>")
+        self.image_id = self._id("<|image_pad|>")
         self.pad_id = self._id("<|endoftext|>")
+        self._end_ids = {self.pad_id, self._id("<|im_end|>")}
 
     def encode(self, conversation: Conversation, images: Sequence[Image]) -> Encoded:
         """Tokens and pixels of a conversation and its images.
@@ -191,6 +207,12 @@ class Encoder:
             grids=grids,
         )
 
+    def spoken(self, tokens: Sequence[int]) -> str:
+        """What generated tokens say, up to the end of the turn."""
+        ends = [place for place, token in enumerate(tokens) if token in self._end_ids]
+        text: str = self.tokenizer.decode(tokens[: ends[0]] if ends else tokens)
+        return text
+
     def _segments(self, exchanges: Sequence[Exchange]) -> Iterator[tuple[str, str]]:
         """What the chat template makes of the exchanges: before each answer, and the answer.
 
@@ -229,7 +251,7 @@ class Encoder:
         expanded: list[int] = []
         shown = 0
         for token in tokens:
-            if token == self._image_id:
+            if token == self.image_id:
                 expanded += [token] * self.pixels.tokens(grids[shown])
                 shown += 1
             else:
@@ -245,7 +267,7 @@ class Encoder:
         positions = np.empty((3, len(tokens)), np.int64)
         at = count = 0
         for grid in grids:
-            start = at + int(np.argmax(tokens[at:] == self._image_id))
+            start = at + int(np.argmax(tokens[at:] == self.image_id))
             positions[:, at:start] = np.arange(count, count + start - at)
             count += start - at
             rows, columns = grid.rows // self.pixels.merge, grid.columns // self.pixels.merge
