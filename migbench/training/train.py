@@ -117,7 +117,7 @@ def train(
     if max_minutes is not None:
         callbacks.append(pause_callback(max_minutes, recipe.log_every))
     trainer = make_trainer(
-        load_model(recipe.model, start),
+        load_model(recipe.model, checkpoint or start),
         arguments,
         TrainingExamples(opened, encoder, out / SKIPPED, recipe.seed),
         StepwiseOrder(recipe.steps, recipe.batch.size, opened.size),

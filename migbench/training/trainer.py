@@ -24,12 +24,24 @@ def make_trainer(
     encoder: Encoder,
     callbacks: list[Any],
 ) -> Any:
-    """A `Trainer` that takes the examples in ``order`` and prints nothing."""
+    """A `Trainer` that takes the examples in ``order`` and prints nothing.
+
+    Where it is to go on from a checkpoint, ``model`` is to have that checkpoint's weights.
+    """
     transformers = untyped("transformers")
 
     class StepwiseTrainer(transformers.Trainer):  # type: ignore[name-defined, misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> StepwiseOrder:
             return order
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+            """Load the weights to go on from, where they are not in the model already.
+
+            `Trainer` (5.19) looks for the names of its own version, which a saved Qwen2-VL has not,
+            warns, and would go on with the weights of the beginning; `train` has loaded them.
+            """
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
 
         def _prepare_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
             """Move a batch to the device, and make its bytes the numbers that the model takes."""
