@@ -36,6 +36,8 @@ def files_under(folder: str, pattern: str) -> set[str]:
         ("tasks", "*", "migbench/_tasks"),
         ("migbench/dialects/families", "*.yaml", "migbench/dialects/families"),
         ("migbench/published", "*.yaml", "migbench/published"),
+        ("migbench/training/configs", "*.yaml", "migbench/training/configs"),
+        ("migbench/training/shapes", "*.yaml", "migbench/training/shapes"),
         ("model_adapters/profiles", "*.yaml", "model_adapters/profiles"),
     ],
 )

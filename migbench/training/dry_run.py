@@ -15,7 +15,8 @@ from typing import Any
 from migbench.boxes import SmartResized
 from migbench.errors import DataError, ModelError
 from migbench.training.data import SourceReport, TrainingData, open_data
-from migbench.training.models import freeze, untyped
+from migbench.training.importing import untyped
+from migbench.training.models import freeze
 from migbench.training.recipe import ModelChoice, Recipe
 from migbench.yaml_files import read_yaml
 from model_adapters.tiny_qwen2_vl import make_config

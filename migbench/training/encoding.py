@@ -207,6 +207,40 @@ class Encoder:
             grids=grids,
         )
 
+    def batch(self, examples: Sequence[Encoded], *, left: bool = False) -> dict[str, Tensor]:
+        """One batch: rows padded on the right (left, to be continued), patches one after another.
+
+        ``patches`` are not yet normalised. A batch without any image gets a blank one that nothing
+        attends to: the vision tower then works in every process, and none waits for another.
+        """
+        import torch
+
+        blank = not any(example.grids for example in examples)
+        width = max(len(example.tokens) for example in examples) + blank
+
+        def padded(row: Tokens, fill: int) -> Tokens:
+            gap = (width - row.shape[-1], 0) if left else (0, width - row.shape[-1])
+            return np.pad(row, [(0, 0)] * (row.ndim - 1) + [gap], constant_values=fill)
+
+        ids = np.stack([padded(example.tokens, self.pad_id) for example in examples])
+        patches = [example.patches for example in examples]
+        grids = [(1, *grid) for example in examples for grid in example.grids]
+        if blank:
+            merge = self.pixels.merge
+            ids[0, 0 if left else -1] = self.image_id
+            patches.append(np.zeros((merge**2, 3 * self.pixels.patch**2), np.uint8))
+            grids.append((1, merge, merge))
+        masks = [padded(np.ones_like(example.tokens), 0) for example in examples]
+        arrays: dict[str, NDArray[Any]] = {
+            "input_ids": ids,
+            "labels": np.stack([padded(example.labels, UNLABELLED) for example in examples]),
+            "attention_mask": np.stack(masks),
+            "position_ids": np.stack([padded(each.positions, 0) for each in examples], axis=1),
+            "patches": np.concatenate(patches),
+            "image_grid_thw": np.array(grids),
+        }
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
     def spoken(self, tokens: Sequence[int]) -> str:
         """What generated tokens say, up to the end of the turn."""
         ends = [place for place, token in enumerate(tokens) if token in self._end_ids]
@@ -299,32 +333,3 @@ def _content(text: str) -> list[dict[str, str]]:
 
 def _stacked(patches: Sequence[NDArray[np.uint8]], side: int) -> NDArray[np.uint8]:
     return np.concatenate([np.empty((0, 3 * side**2), np.uint8), *patches])
-
-
-def collate(examples: Sequence[Encoded], pad_id: int, *, left: bool = False) -> dict[str, Tensor]:
-    """One batch: rows padded on the right (left, to be continued), patches one after another.
-
-    ``patches`` are not yet normalised; a batch without any image has none.
-    """
-    import torch
-
-    width = max(len(example.tokens) for example in examples)
-
-    def padded(row: Tokens, fill: int) -> Tokens:
-        gap = (width - row.shape[-1], 0) if left else (0, width - row.shape[-1])
-        return np.pad(row, [(0, 0)] * (row.ndim - 1) + [gap], constant_values=fill)
-
-    arrays: dict[str, NDArray[Any]] = {
-        "input_ids": np.stack([padded(example.tokens, pad_id) for example in examples]),
-        "labels": np.stack([padded(example.labels, UNLABELLED) for example in examples]),
-        "attention_mask": np.stack(
-            [padded(np.ones_like(example.tokens), 0) for example in examples]
-        ),
-        "position_ids": np.stack([padded(example.positions, 0) for example in examples], axis=1),
-    }
-    if any(example.grids for example in examples):
-        arrays["patches"] = np.concatenate([example.patches for example in examples])
-        arrays["image_grid_thw"] = np.array(
-            [(1, *grid) for example in examples for grid in example.grids]
-        )
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}

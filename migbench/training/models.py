@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from migbench.errors import AdapterError, UsageError
+from migbench.training.attention import RAGGED, attend_ragged
+from migbench.training.importing import untyped
 from migbench.training.recipe import ModelChoice
 from model_adapters import tiny_qwen2_vl
 
@@ -27,17 +28,6 @@ PROCESSING = (
     "vocab.json",
 )
 """What stands beside the weights of a published Qwen2-VL checkpoint."""
-
-
-def untyped(module: str) -> Any:
-    """Import when needed. Raises `AdapterError` with the remedy where that fails."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise AdapterError(
-            f"training needs {module}, which cannot be imported ({error}); "
-            "install it with: pip install 'migbench[transformers]'"
-        ) from error
 
 
 def start_checkpoint(choice: ModelChoice, folder: Path, seed: int) -> Path:
@@ -82,11 +72,14 @@ def load_model(choice: ModelChoice, folder: Path) -> Any:
     """
     qwen = untyped("transformers").Qwen2VLForConditionalGeneration
     torch = untyped("torch")
-    attention = {"attn_implementation": choice.attention} if choice.attention else {}
+    named = choice.attention not in (None, RAGGED)
+    attention = {"attn_implementation": choice.attention} if named else {}
     try:
         model = qwen.from_pretrained(folder, dtype=torch.float32, **attention)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise AdapterError(f"{folder} does not load: {error}") from error
+    if choice.attention == RAGGED:
+        attend_ragged(model)
     freeze(model, choice)
     return model
 

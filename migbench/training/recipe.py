@@ -32,6 +32,7 @@ class ModelChoice(_Record, frozen=True):
     ``frozen`` names parts whose weights stay: ``vision`` (the vision tower) and ``merger`` (which
     maps its output to the language model). ``shape`` is the name of a packaged configuration, by
     which a dry run knows a hub checkpoint. The pixel bounds are the checkpoint's own unless given.
+    ``attention`` is a name of transformers', or ``ragged`` (see `migbench.training.attention`).
     """
 
     checkpoint: str | None = None

@@ -24,8 +24,9 @@ from migbench.run_store import write_json
 from migbench.training.bucketing import StepwiseOrder
 from migbench.training.data import TrainingData, TrainingExamples, open_data
 from migbench.training.encoding import Encoder
+from migbench.training.importing import untyped
 from migbench.training.metrics import CURVE, METRICS, append_metrics, draw_curve, rewind
-from migbench.training.models import copy_processing, load_model, start_checkpoint, untyped
+from migbench.training.models import copy_processing, load_model, start_checkpoint
 from migbench.training.recipe import Recipe
 from migbench.training.records import BadRecord
 from migbench.training.trainer import (
@@ -117,7 +118,7 @@ def train(
     if max_minutes is not None:
         callbacks.append(pause_callback(max_minutes, recipe.log_every))
     trainer = make_trainer(
-        load_model(recipe.model, checkpoint or start),
+        load_model(recipe.model, _with_weights(checkpoint) or start),
         arguments,
         TrainingExamples(opened, encoder, out / SKIPPED, recipe.seed),
         StepwiseOrder(recipe.steps, recipe.batch.size, opened.size),
@@ -143,6 +144,11 @@ def last_checkpoint(out: Path) -> Path | None:
     """The last checkpoint that was written to its end: the trainer's state comes last."""
     found = [path.parent for path in out.glob("checkpoint-*/trainer_state.json")]
     return max(found, key=_step, default=None)
+
+
+def _with_weights(checkpoint: Path | None) -> Path | None:
+    """A checkpoint that has whole tensors; FSDP can also keep each process's share of them."""
+    return checkpoint if checkpoint and any(checkpoint.glob("*.safetensors")) else None
 
 
 def _step(checkpoint: Path | None) -> int:
@@ -212,14 +218,23 @@ def _arguments(recipe: Recipe, out: Path) -> Any:
         "dataloader_persistent_workers": recipe.workers > 0,
         "dataloader_prefetch_factor": 4 if recipe.workers else None,
         "dataloader_pin_memory": has_gpu,
+        "ddp_find_unused_parameters": False,
         "remove_unused_columns": False,
         "report_to": [],
         "disable_tqdm": True,
     }
+    if world > 1 and not has_gpu:
+        settings |= {"use_cpu": True, "ddp_backend": "gloo"}
     try:
-        return untyped("transformers").TrainingArguments(**(settings | recipe.trainer))
+        arguments = untyped("transformers").TrainingArguments(**(settings | recipe.trainer))
     except (TypeError, ValueError, ImportError) as error:
         raise UsageError(f"the recipe's 'trainer' does not fit transformers: {error}") from error
+    if arguments.world_size != world:
+        raise UsageError(
+            f"{world} processes were started, and transformers works with {arguments.world_size}: "
+            "each would train for itself; check torchrun's and the recipe's settings"
+        )
+    return arguments
 
 
 def _bad_record_file(out: Path) -> Callable[[BadRecord], None]:

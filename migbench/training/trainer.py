@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from migbench.training.bucketing import StepwiseOrder
 from migbench.training.data import TrainingExamples
-from migbench.training.encoding import Encoder, collate
-from migbench.training.models import untyped
+from migbench.training.encoding import Encoder
+from migbench.training.importing import untyped
 
 Note = Callable[[dict[str, Any]], None]
 """Called with a line for the training's diary."""
@@ -46,15 +45,14 @@ def make_trainer(
         def _prepare_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
             """Move a batch to the device, and make its bytes the numbers that the model takes."""
             prepared = dict(super()._prepare_inputs(inputs))
-            if "patches" in prepared:
-                prepared["pixel_values"] = encoder.pixels.normalise(prepared.pop("patches"))
+            prepared["pixel_values"] = encoder.pixels.normalise(prepared.pop("patches"))
             return prepared
 
     trainer = StepwiseTrainer(
         model=model,
         args=arguments,
         train_dataset=examples,
-        data_collator=partial(collate, pad_id=encoder.pad_id),
+        data_collator=encoder.batch,
         callbacks=callbacks,
     )
     for printing in (transformers.PrinterCallback, transformers.ProgressCallback):

@@ -20,7 +20,7 @@ from migbench.run_store import AnswerLine
 from migbench.scoring import PROTOCOLS, Judge, judge, macro_average, summarise_tasks
 from migbench.strategies import find_strategy
 from migbench.training.answers import DIALECT
-from migbench.training.encoding import Encoder, collate
+from migbench.training.encoding import Encoder
 from migbench.training.recipe import Watch
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _answer(
         encoder.prompt([part if isinstance(part, str) else part.open() for part in request.parts])
         for request in requests
     ]
-    inputs = collate(prompts, encoder.pad_id, left=True)
+    inputs = encoder.batch(prompts, left=True)
     arguments: dict[str, torch.Tensor] = {
         "input_ids": inputs["input_ids"].to(device),
         "attention_mask": inputs["attention_mask"].to(device),

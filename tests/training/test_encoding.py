@@ -20,7 +20,7 @@ from migbench.mini import TASKS
 from migbench.questions import Purpose, Turn
 from migbench.training.answers import DIALECT, write_box
 from migbench.training.conversations import Conversation, Exchange
-from migbench.training.encoding import UNLABELLED, Encoder, Pixels, TooLongError, collate
+from migbench.training.encoding import UNLABELLED, Encoder, Pixels, TooLongError
 from migbench.training.sources import SINGLE, SceneSource
 from model_adapters.transformers.generation import ChatModel
 from model_adapters.transformers.loading import load
@@ -163,7 +163,7 @@ def test_pixels_are_the_stock_processors(
 def test_positions_are_the_models_own(encoder: Encoder, loaded: Any, task: str) -> None:
     examples = [SceneSource(task, seed=2, turns=2).example(number) for number in range(2)]
     encoded = [encoder.encode(each.conversation, each.images) for each in examples]
-    batch = collate(encoded, encoder.pad_id)
+    batch = encoder.batch(encoded)
     ids, mask = batch["input_ids"], batch["attention_mask"]
     positions, _ = loaded.model.model.get_rope_index(
         ids, (ids == encoder.image_id).int(), batch["image_grid_thw"], attention_mask=mask
@@ -177,13 +177,32 @@ def test_a_batch_learns_what_its_examples_learn(encoder: Encoder, loaded: Any) -
     encoded = [encoder.encode(each.conversation, each.images) for each in examples]
 
     def summed_loss(part: list[Any]) -> float:
-        batch = collate(part, encoder.pad_id)
+        batch = encoder.batch(part)
         batch["pixel_values"] = encoder.pixels.normalise(batch.pop("patches"))
         with torch.no_grad():
             return float(loaded.model(**batch, num_items_in_batch=1).loss)
 
     apart = sum(summed_loss([each]) for each in encoded)
     assert summed_loss(encoded) == pytest.approx(apart, rel=1e-4)
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_blank_image_in_a_batch_of_texts_changes_nothing(
+    encoder: Encoder, loaded: Any, left: bool
+) -> None:
+    talks = [(Exchange("Wer?", "Ich."),), (Exchange("你？", "我。"), Exchange("?", "!"))]
+    encoded = [encoder.encode(Conversation("", "chat", (), each), []) for each in talks]
+    batch = encoder.batch(encoded, left=left)
+    batch["pixel_values"] = encoder.pixels.normalise(batch.pop("patches"))
+    plain = {
+        name: batch[name][..., 1:] if left else batch[name][..., :-1]
+        for name in ("input_ids", "labels", "attention_mask", "position_ids")
+    }
+    assert (batch["input_ids"] == encoder.image_id).sum() == 1
+    assert not (plain["input_ids"] == encoder.image_id).any()
+    with torch.no_grad():
+        ours, without = (float(loaded.model(**each).loss) for each in (batch, plain))
+    assert ours == pytest.approx(without, rel=1e-5)
 
 
 def test_later_exchanges_that_do_not_fit_are_left_out(checkpoint: Path, encoder: Encoder) -> None:
