@@ -37,6 +37,8 @@ def files_under(folder: str, pattern: str) -> set[str]:
         ("tasks/all_at_once", "*", "migbench/_tasks/all_at_once"),
         ("migbench/dialects/families", "*.yaml", "migbench/dialects/families"),
         ("migbench/published", "*.yaml", "migbench/published"),
+        ("migbench/training/configs", "*.yaml", "migbench/training/configs"),
+        ("migbench/training/shapes", "*.yaml", "migbench/training/shapes"),
         ("model_adapters/profiles", "*.yaml", "model_adapters/profiles"),
     ],
 )

@@ -21,6 +21,8 @@ COMMANDS = {
     "compare": "Set runs side by side: accuracy, wins and losses, cost.",
     "difficulty": "Split the instances into easy, medium and hard, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
+    "train": "Train a model by a recipe: the paper's two stages, or a miniature.",
+    "merge-weights": "Average the weights of checkpoints.",
     "data": "Check, describe, download or render the data set.",
     "tasks": "List the tasks.",
     "models": "List the known models, adapters and dialects.",
@@ -39,7 +41,8 @@ class LazyCommands(click.Group):
         """The command of this name, from the module of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"migbench.cli.{cmd_name.replace('import', 'imports')}")
+        name = cmd_name.replace("import", "imports").replace("-", "_")
+        module = importlib.import_module(f"migbench.cli.{name}")
         command: click.Command = module.command
         return command
 

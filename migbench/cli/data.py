@@ -130,18 +130,32 @@ def download_command(folder: Path, revision: str | None, json_file: Path | None)
     show_default=True,
     help="The two come from disjoint seeds.",
 )
-def mini_command(folder: Path, per_task: int, seed: int, split: Split) -> int:
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["benchmark", "conversations"]),
+    default="benchmark",
+    show_default=True,
+    help="conversations: also as training records, in the format of MGrounding-630k.",
+)
+def mini_command(folder: Path, per_task: int, seed: int, split: Split, layout: str) -> int:
     """Render MIG-Mini, a small drawn replica of the ten tasks, into DIR.
 
     The same options give the same bytes.
 
     \b
-    Example:
+    Examples:
       migbench data mini MINI --per-task 20 --seed 1
+      migbench data mini TRAINING --per-task 500 --split train --format conversations
     """
     from migbench.mini import render
 
     file = render(folder, per_task=per_task, seed=seed, split=split)
+    if layout == "conversations":
+        from migbench.training.writing import write_conversations
+
+        click.echo(f"{write_conversations(file, seed=seed)}; next: a recipe with from: records")
+        return 0
     click.echo(f"{file}; next: migbench run --model whole-image --data {folder} --out RUN")
     return 0
 

@@ -1,0 +1,48 @@
+"""What a model is to be taught: the very prompts of an evaluation, and the boxes as answers.
+
+Questions in the wording of MIG-Bench become exchanges in Qwen2-VL's dialect, through the same
+`migbench.dialects.ask` that asks them at evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migbench.boxes import Box
+from migbench.dialects import PromptSet, ask, find_dialect
+from migbench.dialects.dialect import wording
+from migbench.messages import ImageFile
+from migbench.questions import Purpose, Turn
+from migbench.training.conversations import IMAGE, Conversation, Exchange
+
+DIALECT = "qwen2-vl"
+
+
+def converse(
+    identity: str, kind: str, images: Sequence[str], asked: Sequence[tuple[str, Box]]
+) -> Conversation:
+    """A conversation about an image set: its first exchange shows the images, the others ask on.
+
+    ``asked`` holds questions in the data set's wording and the boxes, in 0-1, to be found.
+    """
+    dialect = find_dialect(DIALECT)
+    files = [ImageFile(image) for image in images]
+    exchanges: list[Exchange] = []
+    for text, box in asked:
+        turn = Turn(Purpose.DIRECT, text, tuple(range(len(images))), (0,))
+        request = ask(dialect, turn, files)
+        question = str(request.parts[-1]) if exchanges else request.text(IMAGE)
+        exchanges.append(Exchange(question, write_box(box)))
+    return Conversation(identity, kind, tuple(images), tuple(exchanges))
+
+
+def write_box(box: Box) -> str:
+    """A box in 0-1 as Qwen2-VL writes it: in thousandths, from 0 to 999.
+
+    >>> write_box(Box(0.25, 0.1, 1.0, 0.5))
+    '<|box_start|>(250,100),(999,500)<|box_end|>'
+    """
+    dialect = find_dialect(DIALECT)
+    assert dialect.box is not None
+    x1, y1, x2, y2 = (min(round(edge), 999) for edge in dialect.convention.from_unit(box))
+    return wording(dialect.box, PromptSet.PAPER).format(x1=x1, y1=y1, x2=x2, y2=y2)

@@ -1,0 +1,95 @@
+"""Mixtures: which source the n-th example comes from, in exact proportions.
+
+Shares are whole numbers (Table 12's percentages, for instance). They make blocks: in every block of
+17 + 13 + 16 + 54 examples each source has exactly its share, in an order drawn for the block. So
+the proportions hold over any stretch of a training, and the n-th example can be told without the
+ones before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migbench.errors import UsageError
+
+
+class Draw(NamedTuple):
+    """An example: number ``number`` of a source."""
+
+    source: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of so many examples in fixed proportions."""
+
+    examples: int
+    shares: Mapping[str, int]
+
+
+class Mixture:
+    """Phases one after another; replayed sources go on where an earlier phase left them."""
+
+    def __init__(self, phases: Sequence[Phase], seed: int) -> None:
+        """Raises `UsageError` for shares that are not whole numbers from 0 on, or all 0."""
+        self._phases = [_Blocks(phase, seed, place) for place, phase in enumerate(phases)]
+        self._taken: list[dict[str, int]] = [{}]
+        for blocks in self._phases:
+            before = self._taken[-1]
+            taken = {name: blocks.taken(name, blocks.phase.examples) for name in blocks.names}
+            self._taken.append(
+                before | {name: n + before.get(name, 0) for name, n in taken.items()}
+            )
+
+    def __len__(self) -> int:
+        return sum(blocks.phase.examples for blocks in self._phases)
+
+    def totals(self) -> dict[str, int]:
+        """How many examples of each source there are in all."""
+        return dict(self._taken[-1])
+
+    def draw(self, place: int) -> Draw:
+        """The example at this place, from 0."""
+        for blocks, taken in zip(self._phases, self._taken, strict=False):
+            if place < blocks.phase.examples:
+                name = blocks.name(place)
+                return Draw(name, taken.get(name, 0) + blocks.taken(name, place))
+            place -= blocks.phase.examples
+        raise IndexError(place)
+
+
+class _Blocks:
+    """The blocks of one phase."""
+
+    def __init__(self, phase: Phase, seed: int, place: int) -> None:
+        shares = phase.shares
+        if any(share < 0 for share in shares.values()) or not any(shares.values()):
+            raise UsageError(f"shares {dict(shares)}: whole numbers from 0 on, not all 0")
+        self.phase = phase
+        self.names = [name for name, share in shares.items() if share]
+        self._block = np.repeat(np.arange(len(self.names)), [shares[name] for name in self.names])
+        self._seed = (seed, place)
+
+    def name(self, place: int) -> str:
+        block, within = divmod(place, len(self._block))
+        return self.names[int(_shuffled(self._seed, block, self._block.tobytes())[within])]
+
+    def taken(self, name: str, place: int) -> int:
+        """How many examples of this source stand before a place."""
+        block, within = divmod(place, len(self._block))
+        source = self.names.index(name)
+        before = _shuffled(self._seed, block, self._block.tobytes())[:within]
+        return block * self.phase.shares[name] + int(np.count_nonzero(before == source))
+
+
+@lru_cache(maxsize=64)
+def _shuffled(seed: tuple[int, int], block: int, sources: bytes) -> NDArray[np.int64]:
+    rng = np.random.default_rng([*seed, block])
+    return rng.permutation(np.frombuffer(sources, np.int64))

@@ -1,0 +1,146 @@
+"""Where training examples come from: files of records, or scenes drawn when they are needed.
+
+A source is a sequence without end. Its example number n depends on n and on the source's settings
+alone, so that any process can make any example, and a resumed training goes on exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migbench.boxes import Box
+from migbench.data.images import ImageFolder
+from migbench.mini import ImageSet, Plan, plan, scene
+from migbench.mini.drawing import draw
+from migbench.training.answers import converse
+from migbench.training.conversations import Conversation
+from migbench.training.records import RecordIndex
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SINGLE = "single_grounding"
+"""The task of one image: a thing described in words, to be found in it."""
+
+_PLANS_TRIED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A conversation and its images, decoded, in RGB."""
+
+    conversation: Conversation
+    images: tuple[Image, ...]
+
+
+class Source(Protocol):
+    """An endless sequence of examples."""
+
+    @property
+    def size(self) -> int | None:
+        """How many different examples there are; None where they do not run out."""
+
+    def images(self, number: int) -> int:
+        """About how many images an example shows; quick to say."""
+
+    def example(self, number: int) -> Example:
+        """One example. Raises `DataError` or `ModelError` where it cannot be read."""
+
+
+class RecordSource:
+    """Records of files, each once an epoch, in an order drawn anew for every epoch."""
+
+    def __init__(self, records: RecordIndex, folder: ImageFolder, seed: int) -> None:
+        self._records = records
+        self._folder = folder
+        self._seed = seed
+
+    @property
+    def size(self) -> int | None:
+        """The number of records."""
+        return len(self._records)
+
+    def images(self, number: int) -> int:
+        """How many images the record shows."""
+        return self._records.images(self._place(number))
+
+    def example(self, number: int) -> Example:
+        """The record and its images."""
+        conversation = self._records.read(self._place(number))
+        files = [self._folder.file(image) for image in conversation.images]
+        return Example(conversation, tuple(file.open() for file in files))
+
+    def _place(self, number: int) -> int:
+        epoch, place = divmod(number, len(self._records))
+        return int(_permutation(self._seed, epoch, len(self._records))[place])
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(length)
+
+
+class SceneSource:
+    """Scenes of MIG-Mini's training split, each drawn for its example.
+
+    ``turns`` bounds the questions about one scene: more than one make a conversation of several
+    exchanges, which costs one drawing. Which are asked, and in what order, is drawn.
+    """
+
+    def __init__(self, task: str, *, seed: int, turns: int = 1) -> None:
+        """Scenes of one task. Raises `UsageError` for an unknown one."""
+        self._task = task
+        self._seed = seed
+        self._turns = turns
+        counts = [len(_plan(task, number, seed).pages) for number in range(_PLANS_TRIED)]
+        self._images = round(sum(counts) / len(counts))
+
+    @property
+    def size(self) -> int | None:
+        """Scenes do not run out."""
+        return None
+
+    def images(self, number: int) -> int:
+        """What the task's scenes show on average."""
+        return self._images
+
+    def example(self, number: int) -> Example:
+        """Draw one scene and ask about it."""
+        image_set = _draw(self._task, number, self._seed)
+        names = [f"{self._task}/{number}_{place}.png" for place in range(len(image_set.images))]
+        rng = np.random.default_rng([self._seed, number])
+        chosen = rng.permutation(len(image_set.questions))[: self._turns]
+        return Example(
+            scene_conversation(image_set, self._task, str(number), names, chosen.tolist()),
+            image_set.images,
+        )
+
+
+def scene_conversation(
+    image_set: ImageSet, kind: str, identity: str, names: Sequence[str], chosen: Sequence[int]
+) -> Conversation:
+    """The chosen questions (places, in the order to ask them) about a drawn scene."""
+    questions = [image_set.questions[place] for place in chosen]
+    asked = [(question.text, Box(*question.answer)) for question in questions]
+    return converse(f"{kind}-{identity}", kind, names, asked)
+
+
+def _plan(task: str, number: int, seed: int) -> Plan:
+    if task != SINGLE:
+        return plan(task, number, seed=seed, split="train")
+    # One image of a group, with its question: everything in it has a name of its own.
+    whole = plan("group_grounding", number, seed=seed, split="train")
+    ask = whole.asks[number % len(whole.asks)]
+    return replace(whole, pages=(whole.pages[ask.page],), asks=(replace(ask, page=0),))
+
+
+def _draw(task: str, number: int, seed: int) -> ImageSet:
+    if task != SINGLE:
+        return scene(task, number, seed=seed, split="train")
+    return draw(_plan(task, number, seed), task, need_format=False)
