@@ -223,8 +223,8 @@ def _arguments(recipe: Recipe, out: Path) -> Any:
         "report_to": [],
         "disable_tqdm": True,
     }
-    if world > 1 and not has_gpu:
-        settings |= {"use_cpu": True, "ddp_backend": "gloo"}
+    if not has_gpu and not torch.backends.mps.is_available():
+        settings |= {"use_cpu": True, "ddp_backend": "gloo" if world > 1 else None}
     try:
         arguments = untyped("transformers").TrainingArguments(**(settings | recipe.trainer))
     except (TypeError, ValueError, ImportError) as error:
