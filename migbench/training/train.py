@@ -1,7 +1,8 @@
 """Training by a recipe: resumable, and the same every time.
 
 The folder of a training holds ``recipe.json`` (what was asked for), ``metrics.jsonl`` and
-``curve.png`` (how it went), ``bad_records.jsonl`` and ``skipped.jsonl`` (what could not be used),
+``curve.png`` (how it went), ``environments.jsonl`` (with what each call worked),
+``bad_records.jsonl`` and ``skipped.jsonl`` (what could not be used),
 ``checkpoint-N`` (to go on from) and, when it is finished, ``model``: a checkpoint in the published
 file layout. The same command goes on where the last one stopped, with the same examples and, on the
 same machine, the same losses as if it had not.
@@ -19,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from migbench.environment import current_environment
 from migbench.errors import UsageError
 from migbench.run_store import write_json
 from migbench.training.bucketing import StepwiseOrder
@@ -44,6 +46,7 @@ MODEL = "model"
 RECIPE = "recipe.json"
 SKIPPED = "skipped.jsonl"
 BAD_RECORDS = "bad_records.jsonl"
+ENVIRONMENTS = "environments.jsonl"
 
 SERVING = frozenset({"title", "workers", "keep", "machine"})
 """What may differ when a training goes on: it does not change what is learnt."""
@@ -88,6 +91,8 @@ def train(
     if is_main:
         write_json(out / RECIPE, recipe)
         rewind(out / METRICS, _step(checkpoint))
+        surroundings = msgspec.to_builtins(current_environment())
+        append_metrics(out / ENVIRONMENTS, {"from_step": _step(checkpoint), **surroundings})
     opened = open_data(recipe, data, on_bad=_bad_record_file(out) if is_main else _ignore)
     report(opened)
     opened.require_all()
