@@ -82,14 +82,16 @@ def train(
     `UsageError` where ``out`` holds another training or data are missing, `AdapterError` where a
     package is missing or the model does not load.
     """
-    _require_place(out, recipe, resume)
-    checkpoint = last_checkpoint(out)
-    if (out / MODEL).is_dir():
-        return Trained(out, recipe.steps, True, recipe.steps, (out / CURVE).is_file())
     arguments = _arguments(recipe, out)
     is_main = arguments.process_index == 0
+    with arguments.main_process_first(local=False):
+        if is_main:
+            _require_place(out, recipe, resume)
+            write_json(out / RECIPE, recipe)
+    if (out / MODEL).is_dir():
+        return Trained(out, recipe.steps, True, recipe.steps, (out / CURVE).is_file())
+    checkpoint = last_checkpoint(out)
     if is_main:
-        write_json(out / RECIPE, recipe)
         rewind(out / METRICS, _step(checkpoint))
         surroundings = msgspec.to_builtins(current_environment())
         append_metrics(out / ENVIRONMENTS, {"from_step": _step(checkpoint), **surroundings})

@@ -133,6 +133,18 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(uninterrupted: Path, tmp_p
     assert losses(out) == losses(uninterrupted)
 
 
+def test_killed_after_the_last_step_only_the_checkpoint_is_made(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "late"
+    shutil.copytree(uninterrupted, out)
+    shutil.rmtree(out / MODEL)
+    done = train(find(out), out)
+    assert (done.resumed_from, done.finished) == (6, True)
+    assert weights(out) == weights(uninterrupted)
+    assert losses(out) == losses(uninterrupted)
+
+
 def find(folder: Path) -> Recipe:
     return msgspec.json.decode((folder / "recipe.json").read_bytes(), type=Recipe)
 
