@@ -14,11 +14,20 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SPECIAL_TOKENS", "Sizes", "build", "make_config", "make_tokenizer", "write_processing"]
+__all__ = [
+    "SPECIAL_TOKENS",
+    "Merges",
+    "Sizes",
+    "build",
+    "make_config",
+    "make_tokenizer",
+    "write_processing",
+]
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -37,6 +46,9 @@ SPECIAL_TOKENS = (
     "<|video_pad|>",
 )
 """Qwen2-VL's special tokens in their published order; they follow the 256 byte tokens."""
+
+Merges = Sequence[tuple[str, str]]
+"""Pairs of tokens that make a longer one, in the order in which byte-pair encoding joins them."""
 
 CHAT_TEMPLATE = """\
 {%- set images = namespace(shown=0) -%}
@@ -97,7 +109,7 @@ class Sizes:
     max_pixels: int = 64 * 28 * 28
 
 
-def build(folder: Path, *, seed: int = 0, sizes: Sizes | None = None) -> Path:
+def build(folder: Path, *, seed: int = 0, sizes: Sizes | None = None, merges: Merges = ()) -> Path:
     """Write the checkpoint into ``folder`` and return it; the same arguments give the same bytes.
 
     Files of an earlier build are replaced. Needs torch and transformers (``ImportError``).
@@ -108,21 +120,21 @@ def build(folder: Path, *, seed: int = 0, sizes: Sizes | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
         torch.manual_seed(seed)
-        model = _untyped("transformers").Qwen2VLForConditionalGeneration(make_config(sizes))
+        model = _untyped("transformers").Qwen2VLForConditionalGeneration(make_config(sizes, merges))
     model.save_pretrained(folder)
-    write_processing(folder, sizes)
+    write_processing(folder, sizes, merges)
     return folder
 
 
-def make_tokenizer() -> Any:
-    """A `Qwen2Tokenizer` of 256 byte tokens and no merges: every text is its UTF-8 bytes."""
+def make_tokenizer(merges: Merges = ()) -> Any:
+    """A `Qwen2Tokenizer` of 256 byte tokens; without merges every text is its UTF-8 bytes."""
     # Sorted by code point, the byte alphabet stands in the order of Qwen's own first 256 tokens.
     byte_tokens = sorted(_untyped("tokenizers.pre_tokenizers").ByteLevel.alphabet())
     end_of_text, *others = SPECIAL_TOKENS
-    tokens = [*byte_tokens, *SPECIAL_TOKENS]
+    tokens = [*byte_tokens, *("".join(pair) for pair in merges), *SPECIAL_TOKENS]
     return _untyped("transformers").Qwen2Tokenizer(
         vocab={token: index for index, token in enumerate(tokens)},
-        merges=[],
+        merges=list(merges),
         unk_token=None,
         eos_token="<|im_end|>",
         pad_token=end_of_text,
@@ -132,16 +144,17 @@ def make_tokenizer() -> Any:
     )
 
 
-def make_config(sizes: Sizes) -> Any:
+def make_config(sizes: Sizes, merges: Merges = ()) -> Any:
     """The `Qwen2VLConfig` of a model of these sizes over `make_tokenizer`'s vocabulary."""
-    token_id = {token: 256 + index for index, token in enumerate(SPECIAL_TOKENS)}
+    plain = 256 + len(merges)
+    token_id = {token: plain + index for index, token in enumerate(SPECIAL_TOKENS)}
     rotary_pairs = sizes.hidden // sizes.heads // 2
     time_pairs = rotary_pairs // 4  # the published split between time, height and width: 2 : 3 : 3
     space_pairs = (rotary_pairs - time_pairs) // 2
     return _untyped("transformers").Qwen2VLConfig(
         architectures=["Qwen2VLForConditionalGeneration"],
         text_config={
-            "vocab_size": 256 + len(SPECIAL_TOKENS),
+            "vocab_size": plain + len(SPECIAL_TOKENS),
             "hidden_size": sizes.hidden,
             "intermediate_size": sizes.intermediate,
             "num_hidden_layers": sizes.layers,
@@ -175,13 +188,13 @@ def make_config(sizes: Sizes) -> Any:
     )
 
 
-def write_processing(folder: Path, sizes: Sizes) -> None:
+def write_processing(folder: Path, sizes: Sizes, merges: Merges = ()) -> None:
     """Write what stands beside the weights: tokenizer, chat template, image and decoding settings.
 
     The decoding settings are Qwen2-VL's published ones. No ``processor_config.json`` is written:
     published checkpoints have none, and one without a video section cannot be loaded.
     """
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(merges)
     tokenizer.save_pretrained(folder)
     end_of_text = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     _write_json(

@@ -38,6 +38,7 @@ def files_under(folder: str, pattern: str) -> set[str]:
         ("migbench/dialects/families", "*.yaml", "migbench/dialects/families"),
         ("migbench/published", "*.yaml", "migbench/published"),
         ("migbench/training/configs", "*.yaml", "migbench/training/configs"),
+        ("migbench/training/merges", "*.txt", "migbench/training/merges"),
         ("migbench/training/shapes", "*.yaml", "migbench/training/shapes"),
         ("model_adapters/profiles", "*.yaml", "model_adapters/profiles"),
     ],

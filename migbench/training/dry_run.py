@@ -18,6 +18,7 @@ from migbench.training.data import SourceReport, TrainingData, open_data
 from migbench.training.importing import untyped
 from migbench.training.models import freeze
 from migbench.training.recipe import ModelChoice, Recipe
+from migbench.training.vocabulary import read_merges
 from migbench.yaml_files import read_yaml
 from model_adapters.tiny_qwen2_vl import make_config
 
@@ -113,7 +114,7 @@ def dry_run(recipe: Recipe, data: Path | None) -> DryRun:
         steps=recipe.steps,
         examples=len(opened.mixture),
         most_tokens=len(opened.mixture) * recipe.max_tokens,
-        lengths=_sample_lengths(recipe, opened, config) if complete else None,
+        lengths=_sample_lengths(recipe, opened) if complete else None,
         # Weights in float32 and two moments, in each of the checkpoints that are kept.
         checkpoint_bytes=recipe.keep * (4 * parameters.total + 8 * parameters.trained),
         reports=opened.reports,
@@ -128,7 +129,7 @@ def model_config(choice: ModelChoice) -> Any:
     """
     transformers = untyped("transformers")
     if choice.sizes is not None:
-        return make_config(choice.sizes)
+        return make_config(choice.sizes, read_merges(choice.merges))
     assert choice.checkpoint is not None
     folder = Path(choice.checkpoint).expanduser()
     if (folder / "config.json").is_file():
@@ -223,14 +224,14 @@ def is_checkpointed(recipe: Recipe) -> bool:
     return in_fsdp or bool(recipe.trainer.get("gradient_checkpointing"))
 
 
-def _sample_lengths(recipe: Recipe, data: TrainingData, config: Any) -> Lengths | None:
-    lengths = list(_lengths(recipe, data, config))
+def _sample_lengths(recipe: Recipe, data: TrainingData) -> Lengths | None:
+    lengths = list(_lengths(recipe, data))
     if not lengths:
         return None
     return Lengths(sum(lengths) / len(lengths), max(lengths), len(lengths))
 
 
-def _lengths(recipe: Recipe, data: TrainingData, config: Any) -> Iterator[int]:
+def _lengths(recipe: Recipe, data: TrainingData) -> Iterator[int]:
     """About how many tokens some examples, spread over the training, have."""
     sizes = recipe.model.sizes
     resized = SmartResized(
@@ -238,7 +239,8 @@ def _lengths(recipe: Recipe, data: TrainingData, config: Any) -> Iterator[int]:
         min_pixels=sizes.min_pixels if sizes else recipe.model.min_pixels or 56 * 56,
         max_pixels=sizes.max_pixels if sizes else recipe.model.max_pixels or 1280 * 28 * 28,
     )
-    bytes_a_token = 1.0 if config.text_config.vocab_size < 1000 else BYTES_A_TOKEN
+    # A new model's vocabulary, if it has merges at all, was made for the texts it reads.
+    bytes_a_token = 1.0 if sizes and not recipe.model.merges else BYTES_A_TOKEN
     count = min(SAMPLED, len(data.mixture))
     for sample in range(count):
         name, number = data.mixture.draw(sample * len(data.mixture) // count)

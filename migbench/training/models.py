@@ -11,6 +11,7 @@ from migbench.errors import AdapterError, UsageError
 from migbench.training.attention import RAGGED, attend_ragged
 from migbench.training.importing import untyped
 from migbench.training.recipe import ModelChoice
+from migbench.training.vocabulary import read_merges
 from model_adapters import tiny_qwen2_vl
 
 MODEL_TYPE = "qwen2_vl"
@@ -36,7 +37,8 @@ def start_checkpoint(choice: ModelChoice, folder: Path, seed: int) -> Path:
     Raises `UsageError` where it is no Qwen2-VL checkpoint or cannot be had.
     """
     if choice.sizes is not None:
-        return tiny_qwen2_vl.build(folder, seed=seed, sizes=choice.sizes)
+        merges = read_merges(choice.merges)
+        return tiny_qwen2_vl.build(folder, seed=seed, sizes=choice.sizes, merges=merges)
     assert choice.checkpoint is not None
     source = _local(choice.checkpoint)
     try:

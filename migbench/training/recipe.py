@@ -29,6 +29,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class ModelChoice(_Record, frozen=True):
     """What is trained: a checkpoint (folder or hub id), or a new model of these ``sizes``.
 
+    A new model reads bytes, joined to longer tokens by the packaged ``merges`` of this name.
     ``frozen`` names parts whose weights stay: ``vision`` (the vision tower) and ``merger`` (which
     maps its output to the language model). ``shape`` is the name of a packaged configuration, by
     which a dry run knows a hub checkpoint. The pixel bounds are the checkpoint's own unless given.
@@ -37,6 +38,7 @@ class ModelChoice(_Record, frozen=True):
 
     checkpoint: str | None = None
     sizes: Sizes | None = None
+    merges: str | None = None
     shape: str | None = None
     frozen: tuple[Literal["vision", "merger"], ...] = ()
     min_pixels: Whole | None = None
@@ -96,6 +98,7 @@ class Watch(_Record, frozen=True):
 
     They are MIG-Mini's, ``per_task`` of each task in this split and seed; or, where ``data`` names
     a folder below the data folder, the first ``per_task`` of each task of an annotation file there.
+    ``tasks`` leaves others out.
     """
 
     every: Whole
@@ -103,6 +106,7 @@ class Watch(_Record, frozen=True):
     split: Literal["train", "test"] = "test"
     seed: int = 1
     data: str | None = None
+    tasks: tuple[str, ...] = ()
     batch: Whole = 16
     max_new_tokens: Whole = 48
 

@@ -1,7 +1,8 @@
 """Training by a recipe: resumable, and the same every time.
 
 The folder of a training holds ``recipe.json`` (what was asked for), ``metrics.jsonl`` and
-``curve.png`` (how it went), ``bad_records.jsonl`` and ``skipped.jsonl`` (what could not be used),
+``curve.png`` (how it went), ``environments.jsonl`` (with what each call worked),
+``bad_records.jsonl`` and ``skipped.jsonl`` (what could not be used),
 ``checkpoint-N`` (to go on from) and, when it is finished, ``model``: a checkpoint in the published
 file layout. The same command goes on where the last one stopped, with the same examples and, on the
 same machine, the same losses as if it had not.
@@ -19,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from migbench.environment import current_environment
 from migbench.errors import UsageError
 from migbench.run_store import write_json
 from migbench.training.bucketing import StepwiseOrder
@@ -44,6 +46,7 @@ MODEL = "model"
 RECIPE = "recipe.json"
 SKIPPED = "skipped.jsonl"
 BAD_RECORDS = "bad_records.jsonl"
+ENVIRONMENTS = "environments.jsonl"
 
 SERVING = frozenset({"title", "workers", "keep", "machine"})
 """What may differ when a training goes on: it does not change what is learnt."""
@@ -79,15 +82,19 @@ def train(
     `UsageError` where ``out`` holds another training or data are missing, `AdapterError` where a
     package is missing or the model does not load.
     """
-    _require_place(out, recipe, resume)
-    checkpoint = last_checkpoint(out)
-    if (out / MODEL).is_dir():
-        return Trained(out, recipe.steps, True, recipe.steps, (out / CURVE).is_file())
     arguments = _arguments(recipe, out)
     is_main = arguments.process_index == 0
+    with arguments.main_process_first(local=False):
+        if is_main:
+            _require_place(out, recipe, resume)
+            write_json(out / RECIPE, recipe)
+    if (out / MODEL).is_dir():
+        return Trained(out, recipe.steps, True, recipe.steps, (out / CURVE).is_file())
+    checkpoint = last_checkpoint(out)
     if is_main:
-        write_json(out / RECIPE, recipe)
         rewind(out / METRICS, _step(checkpoint))
+        surroundings = msgspec.to_builtins(current_environment())
+        append_metrics(out / ENVIRONMENTS, {"from_step": _step(checkpoint), **surroundings})
     opened = open_data(recipe, data, on_bad=_bad_record_file(out) if is_main else _ignore)
     report(opened)
     opened.require_all()
@@ -223,8 +230,8 @@ def _arguments(recipe: Recipe, out: Path) -> Any:
         "report_to": [],
         "disable_tqdm": True,
     }
-    if world > 1 and not has_gpu:
-        settings |= {"use_cpu": True, "ddp_backend": "gloo"}
+    if not has_gpu and not torch.backends.mps.is_available():
+        settings |= {"use_cpu": True, "ddp_backend": "gloo" if world > 1 else None}
     try:
         arguments = untyped("transformers").TrainingArguments(**(settings | recipe.trainer))
     except (TypeError, ValueError, ImportError) as error:

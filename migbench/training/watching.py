@@ -45,9 +45,13 @@ class HeldOut:
         counts: Counter[str] = Counter()
         kept = []
         for instance in read_annotations(location.annotations).instances:
+            if watch.tasks and instance.task not in watch.tasks:
+                continue
             counts[instance.task] += 1
             if counts[instance.task] <= watch.per_task:
                 kept.append(instance)
+        if not kept:
+            raise UsageError(f"{location.annotations}: holds nothing of what the recipe watches")
         self._questions = tuple(polling(kept))
         self._tasks = list(counts)
         self._strategy = find_strategy("direct")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,9 @@ def test_killed_and_resumed_equals_uninterrupted(
         train(toy, out, note=die)
     assert [step for step, _ in losses(out)] == [1, 2, 3, 4, 5]
     resumed = train(toy, out)
+    calls = read_metrics_like(out / training.ENVIRONMENTS)
+    assert [call["from_step"] for call in calls] == [0, 3]
+    assert calls[0]["packages"]["torch"] == torch.__version__
     assert (resumed.resumed_from, resumed.step, resumed.finished) == (3, 6, True)
     assert losses(out) == losses(uninterrupted)
     assert weights(out) == weights(uninterrupted)
@@ -125,6 +130,18 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(uninterrupted: Path, tmp_p
     assert last_checkpoint(out) == out / "checkpoint-3"
     shutil.rmtree(out / MODEL)
     assert train(find(out), out).resumed_from == 3
+    assert losses(out) == losses(uninterrupted)
+
+
+def test_killed_after_the_last_step_only_the_checkpoint_is_made(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "late"
+    shutil.copytree(uninterrupted, out)
+    shutil.rmtree(out / MODEL)
+    done = train(find(out), out)
+    assert (done.resumed_from, done.finished) == (6, True)
+    assert weights(out) == weights(uninterrupted)
     assert losses(out) == losses(uninterrupted)
 
 
@@ -354,9 +371,19 @@ def test_trainer_settings_that_do_not_exist_are_named(toy: Recipe, tmp_path: Pat
 def test_without_torch_the_remedy_is_said(
     toy: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(AdapterError, match=r"pip install 'migbench\[transformers\]'"):
         train(toy, tmp_path / "out")
+
+
+def test_the_command_needs_few_packages_before_it_trains() -> None:
+    """So that it runs from a source tree on a machine that has torch, and little else."""
+    code = "import sys, migbench.cli.train; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needed = {"click", "filelock", "msgspec", "numpy", "PIL", "yaml"}
+    others = {"aiohttp", "huggingface_hub", "pandas", "pyarrow", "tabulate", "torch", "tqdm"}
+    assert needed <= set(done.stdout.split())
+    assert not others & set(done.stdout.split())
 
 
 # The diary
