@@ -117,6 +117,13 @@ class Sorted(Chat):
         return super().generate_until(sorted(requests, key=lambda one: len(one.args[0])))
 
 
+class Hasty(Chat):
+    """Gives answers back as they come in, the last asked first."""
+
+    def order(self, answers: list[Any]) -> list[Any]:
+        return answers[::-1]
+
+
 class Forgetful(Chat):
     """Loses an answer as soon as there are two."""
 
@@ -163,7 +170,7 @@ def register() -> None:
     """Make them known to lmms-eval under their names in small letters."""
     for kind in (
         *(Chat, Raises, Leaves, Fails, Silent, Wordless, Wordy, Numbers),
-        *(Sorted, Forgetful, Blind, Simple),
+        *(Sorted, Hasty, Forgetful, Blind, Simple),
     ):
         path = f"{kind.__module__}.{kind.__name__}"
         simple, chat = (path, None) if kind.is_simple else (None, path)

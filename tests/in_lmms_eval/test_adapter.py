@@ -151,22 +151,24 @@ def test_every_request_gets_its_own_answer(at_once: int, images: list[ImageFile]
 
 def test_lists_are_handed_over_once_the_order_is_proven(images: list[ImageFile]) -> None:
     adapter = LmmsEvalAdapter("chat", at_once=4)
-    answers(adapter, [asking(image, text) for image in images[:4] for text in WORDS])
-    lists = Chat.latest.lists
-    assert lists == [1, 1, 1, 1, 2, 2, 4, 4, 4]
+    answers(adapter, [asking(image, text) for image in images[:6] for text in WORDS])
+    one_by_one_and_both_ways = [1, 1, 1, 1, 4, 4]
+    assert Chat.latest.lists == one_by_one_and_both_ways * 4 + [4, 4]
 
 
-def test_answers_in_another_order_are_refused(images: list[ImageFile]) -> None:
+@pytest.mark.parametrize("model", ["sorted", "hasty"])
+def test_answers_in_another_order_are_refused(model: str, images: list[ImageFile]) -> None:
     requests = [asking(image, text) for image in images[:2] for text in WORDS]
-    given = answers(LmmsEvalAdapter("sorted", at_once=4), requests)
+    given = answers(LmmsEvalAdapter(model, at_once=4), requests)
     assert texts(given[:4]) == texts(alone(requests[:4]))
     assert all(isinstance(each, ModelError) for each in given[4:])
     assert "at_once=1" in str(given[4])
 
 
-def test_a_class_that_mixes_answers_serves_one_by_one(images: list[ImageFile]) -> None:
+@pytest.mark.parametrize("model", ["sorted", "hasty"])
+def test_a_class_that_mixes_answers_serves_one_by_one(model: str, images: list[ImageFile]) -> None:
     requests = [asking(image, text) for image in images[:2] for text in WORDS]
-    given = answers(LmmsEvalAdapter("sorted"), requests)
+    given = answers(LmmsEvalAdapter(model), requests)
     assert texts(given) == texts(alone(requests))
 
 
@@ -176,12 +178,19 @@ def test_a_class_that_loses_answers_is_asked_one_by_one(images: list[ImageFile])
     assert texts(given) == texts(alone(requests))
 
 
-def test_questions_with_the_same_text_prove_nothing(images: list[ImageFile]) -> None:
-    adapter = LmmsEvalAdapter("sorted", at_once=4)
-    requests = [asking(image, "Where?") for image in images[:8]]
-    given = answers(adapter, requests)
-    assert Chat.latest.lists == [1] * 8
-    assert texts(given) == texts(alone(requests))
+def test_questions_that_are_alike_prove_nothing_about_sorting(images: list[ImageFile]) -> None:
+    alike = [asking(image, "Where?") for image in images[:8]] * 4
+    unlike = [asking(image, text) for image in images[:2] for text in WORDS]
+    given = answers(LmmsEvalAdapter("sorted", at_once=4), [*alike, *unlike])
+    right = texts(alone([*alike, *unlike]))
+    assert texts(given[:36]) == right[:36]
+    assert all(isinstance(each, ModelError) for each in given[36:])
+
+
+def test_answers_that_are_all_the_same_prove_nothing(images: list[ImageFile]) -> None:
+    adapter = LmmsEvalAdapter("wordy", at_once=4)
+    answers(adapter, [asking(images[0], text, max_new_tokens=256) for text in WORDS])
+    assert Chat.latest.lists == [1] * 4
 
 
 # --- images and settings --------------------------------------------------------------------------
