@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from migbench.tables.as_printed import as_printed, audit_report, published_list
 from migbench.tables.comparison import comparison_table, costs_table
 from migbench.tables.layouts import LAYOUTS, Layout
 from migbench.tables.levels import level_table
@@ -21,9 +22,12 @@ __all__ = [
     "Row",
     "Section",
     "Table",
+    "as_printed",
+    "audit_report",
     "comparison_table",
     "costs_table",
     "level_table",
+    "published_list",
     "published_notes",
     "published_sections",
     "run_labels",
