@@ -9,6 +9,8 @@ from tabulate import tabulate
 from migbench.published import PublishedRow, PublishedTable
 from migbench.published.audit import ABOUT, Finding
 from migbench.published.figures import AVERAGE
+from migbench.published.reproduction import Reproduction
+from migbench.tables.rows import shown
 from migbench.tasks import load_tasks
 
 DOUBT = "?"
@@ -95,6 +97,29 @@ def audit_report(findings: Sequence[Finding]) -> str:
             lines = tabulate(body, header, tablefmt="simple", colalign=align, disable_numparse=True)
             parts.append(f"{about} ({len(body)})\n\n{lines}")
     return "\n\n".join(parts)
+
+
+def reproduction_table(reproduction: Reproduction) -> str:
+    """A published row and a run side by side, one line a column."""
+    names = {spec.key: spec.column for spec in load_tasks()} | {AVERAGE: "AVE"}
+    body = [
+        [
+            *(names[each.column], f"{each.published:.2f}", shown(each.reproduced)),
+            "–"
+            if each.interval is None
+            else f"{each.interval.low:.2f} to {each.interval.high:.2f}",
+            {True: "inside", False: "OUTSIDE", None: "–"}[each.inside],
+        ]
+        for each in reproduction.columns
+    ]
+    header = ["Task", "Published", reproduction.model, "95 % interval", "Published is"]
+    align = ("left", *["right"] * 3, "left")
+    lines = tabulate(body, header, tablefmt="simple", colalign=align, disable_numparse=True)
+    known = reproduction.published_corrections or "none known"
+    return (
+        f"{lines}\n\nPublished: {reproduction.table}, {reproduction.row}, on the "
+        f"{reproduction.annotations} annotations; corrections: {known}."
+    )
 
 
 RECOMPUTED = {"hits": "Nearest", "repeat": "Elsewhere", "weights": "By tasks"}
