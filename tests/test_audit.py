@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,13 @@ def test_an_audit_prints_what_it_found_and_writes_it_as_json(tmp_path: Path) -> 
     findings = json.loads((tmp_path / "a.json").read_text())
     assert len(findings) == len(audit(load_tables()))
     assert {each["check"] for each in findings} == set(ABOUT)
+
+
+def test_the_documentation_has_what_the_command_prints() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "published.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    printed = migbench("published", "audit").out.splitlines()
+    assert block.splitlines() == [line.rstrip() for line in printed]
 
 
 def test_an_audit_of_one_table_is_about_that_table() -> None:

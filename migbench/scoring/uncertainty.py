@@ -90,7 +90,7 @@ class Sums:
 
         The residuals of the clusters' sums, over the number of targets, with the usual correction
         G / (G - 1): their root sum of squares is the cluster-robust standard error of a regression
-        on a constant (Liang and Zeger 1986; CR1 in Cameron and Miller 2015, equation 11).
+        on a constant (Liang and Zeger 1986; CR1 in Cameron and Miller 2015).
         """
         number = len(self.clusters)
         correction = math.sqrt(number / (number - 1))
@@ -113,9 +113,9 @@ def accuracy_interval(hits: Sums) -> Interval | None:
 
     Student's t with as many degrees of freedom as clusters less one; where clusters, hits or misses
     are few, Wilson's interval with the effective number of targets for their number and Student's t
-    for z (Kott and Carr 1997; found best of several by Dean and Pagano 2015). Without any
-    hit, or any miss, the effective number is Kish's (1965) for targets that succeed and fail by
-    whole clusters.
+    for z (Kott and Carr 1997; compared with others by Dean and Pagano 2015). Where every cluster is
+    alike, the effective number is Kish's (1965) for targets that succeed and fail by whole
+    clusters.
     """
     if not hits.freedom:
         return None
