@@ -28,6 +28,7 @@ from migbench.scoring import (
     Judge,
     Judgement,
     Scores,
+    gather,
     judge,
     macro_average,
     summarise_levels,
@@ -213,7 +214,12 @@ def score_run(
         difficulty=levels,
     )
     scores = with_intervals(
-        scores, judgements, read.cluster_of, split=difficulty, bootstrap=bootstrap
+        scores,
+        gather(judgements, read.cluster_of, lambda each: each.instance.task),
+        gather(judgements, read.cluster_of, lambda each: difficulty.levels[each.instance.id])
+        if difficulty
+        else {},
+        bootstrap,
     )
     return ScoredRun(run, read, scores, tuple(judgements))
 

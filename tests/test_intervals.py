@@ -28,7 +28,11 @@ from migbench.published import load_table
 from migbench.published.reproduction import set_beside
 from migbench.run_store import Run
 from migbench.scoring import Bootstrap, Interval, Side, compare
+from migbench.scoring.difficulty import LITERAL, DifficultySplit, Level, count_levels
 from migbench.scoring.judging import HIT_AT
+from migbench.scoring.uncertainty import Sums, accuracy_interval
+from migbench.tables import level_table
+from migbench.tables.text import text
 
 BOOTSTRAP = Bootstrap(draws=2000, seed=3)
 
@@ -121,6 +125,30 @@ def test_the_seed_decides_the_resamples(runs: dict[str, Path], resampled: Scored
     assert again.scores == resampled.scores
     other = score_run(run, protocol="released", bootstrap=Bootstrap(draws=2000, seed=4))
     assert other.scores.macro.intervals != resampled.scores.macro.intervals
+
+
+def test_levels_of_difficulty_have_intervals(on_original: Run, original: Annotations) -> None:
+    levels = {each.id: list(Level)[original.clusters[each.id] % 3] for each in original.instances}
+    split = DifficultySplit(
+        version=original.version,
+        sha256=original.sha256,
+        rule=LITERAL,
+        runs=(),
+        counts=count_levels(levels.values()),
+        levels=levels,
+    )
+    scored = score_run(on_original, difficulty=split)
+    assert scored.scores.difficulty is not None
+    for level, figures in scored.scores.difficulty.levels.items():
+        judged = [each for each in scored.judgements if levels[each.instance.id] is level]
+        hits = Sums.of(
+            [each.iou >= HIT_AT for each in judged],
+            [original.clusters[each.instance.id] for each in judged],
+        )
+        assert figures.intervals is not None
+        assert figures.intervals.at_50 == accuracy_interval(hits)
+    table = text(level_table([("mine", scored.scores)], intervals=True))
+    assert re.search(r"^ +±\S+ +±\S+ +±\S+$", table, re.MULTILINE)
 
 
 def test_a_task_without_an_accuracy_has_no_interval_nor_has_the_macro_average(

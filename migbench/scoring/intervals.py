@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from migbench.data.annotations import Instance
 from migbench.scoring.bootstrap import Bootstrap, bootstrap_interval, resampled_means
-from migbench.scoring.difficulty import DifficultySplit
+from migbench.scoring.difficulty import Level
 from migbench.scoring.judging import Judgement
 from migbench.scoring.summary import Figures, Intervals, Scores
 from migbench.scoring.uncertainty import (
@@ -97,49 +97,48 @@ def _macro_interval(groups: Sequence[Group], place: int) -> Interval | None:
     )
 
 
+def gather(
+    judgements: Iterable[Judgement], cluster_of: ClusterOf, key_of: Callable[[Judgement], Key]
+) -> dict[Key, Reached]:
+    """Judged targets in the groups that ``key_of`` puts them into."""
+    groups: dict[Key, Reached] = {}
+    for judgement in judgements:
+        group = groups.setdefault(key_of(judgement), Reached())
+        group.add(judgement.iou, cluster_of(judgement.instance))
+    return groups
+
+
 def with_intervals(
     scores: Scores,
-    judgements: Sequence[Judgement],
-    cluster_of: ClusterOf,
-    *,
-    split: DifficultySplit | None = None,
+    tasks: Mapping[str, Reached],
+    levels: Mapping[Level, Reached],
     bootstrap: Bootstrap | None = None,
 ) -> Scores:
     """The scores with an interval for every accuracy, of tasks, macro average and levels.
 
-    They come from formulas, or with a ``bootstrap`` from resampled clusters. ``split`` is the one
-    that the scores' levels are of.
+    They come from formulas, or with a ``bootstrap`` from resampled clusters. ``levels`` is empty
+    where the scores have none.
     """
-    tasks = _groups(judgements, cluster_of, lambda each: each.instance.task, bootstrap)
+    groups = _groups(tasks, bootstrap)
     macro = replace(
         scores.macro,
-        clusters=sum(len(group.hits[0].clusters) for group in tasks.values()),
-        intervals=None if scores.macro.at_50 is None else macro_intervals([*tasks.values()]),
+        clusters=sum(len(group.hits[0].clusters) for group in groups.values()),
+        intervals=None if scores.macro.at_50 is None else macro_intervals([*groups.values()]),
     )
     difficulty = scores.difficulty
-    if difficulty and split:
-        levels = split.levels
-        by_level = _groups(judgements, cluster_of, lambda each: levels[each.instance.id], bootstrap)
-        difficulty = replace(difficulty, levels=_added(by_level, difficulty.levels))
+    if difficulty:
+        by_level = _added(_groups(levels, bootstrap), difficulty.levels)
+        difficulty = replace(difficulty, levels=by_level)
     return replace(
         scores,
-        tasks=_added(tasks, scores.tasks),
+        tasks=_added(groups, scores.tasks),
         macro=macro,
         difficulty=difficulty,
         bootstrap=bootstrap,
     )
 
 
-def _groups(
-    judgements: Iterable[Judgement],
-    cluster_of: ClusterOf,
-    key_of: Callable[[Judgement], Key],
-    bootstrap: Bootstrap | None,
-) -> dict[Key, Group]:
-    reached: dict[Key, Reached] = {}
-    for judgement in judgements:
-        group = reached.setdefault(key_of(judgement), Reached())
-        group.add(judgement.iou, cluster_of(judgement.instance))
+def _groups(reached: Mapping[Key, Reached], bootstrap: Bootstrap | None) -> dict[Key, Group]:
     return {
         key: Group.of(group, bootstrap, stream)
         for stream, (key, group) in enumerate(reached.items())
