@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from test_published import TABLE_1_COLUMNS, is_result, printed_table
 
 from migbench.published import PublishedRow, PublishedTable, load_table, load_tables
-from migbench.published.audit import ABOUT, Finding, audit
+from migbench.published.audit import audit
+from migbench.published.findings import ABOUT, Finding
 
 COUNTS = PUBLISHED_COUNTS["original"]
 

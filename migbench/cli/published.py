@@ -65,7 +65,7 @@ def show_command(
     json_file: Path | None,
     **options: Any,
 ) -> int:
-    """Print the published table NAME as it is printed, or one row of it beside a run.
+    """Print the published table NAME, or a row of it beside a run.
 
     A question mark stands behind every figure that the audit has found something about. Options
     of scoring are for --run. A run is refused where it is on other annotations than the table.
@@ -93,13 +93,13 @@ def show_command(
 
 
 @command.command("audit")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @json_option
 def audit_command(names: tuple[str, ...], json_file: Path | None) -> None:
-    """Recompute the published tables (all, or NAMES), and print what cannot be or does not follow.
+    """Recompute the published tables, and print what is amiss.
 
-    Accuracies are held against the number of targets, averages against their cells, rows against
-    other tables that print them.
+    All tables are looked at, or those of these names. Accuracies are held against the number of
+    targets, averages against their cells, rows against other tables that print them.
 
     \b
     Examples:

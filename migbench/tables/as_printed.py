@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from migbench.published import PublishedRow, PublishedTable
-from migbench.published.audit import ABOUT, Finding
 from migbench.published.figures import AVERAGE
+from migbench.published.findings import ABOUT, Finding
 from migbench.published.reproduction import Reproduction
 from migbench.tables.rows import shown
 from migbench.tasks import load_tasks
