@@ -23,14 +23,17 @@ from migbench.run_store import Run, RunStore, Status, open_run
 from migbench.runner import Progress, Runner
 from migbench.scoring import (
     PROTOCOLS,
+    Bootstrap,
     DifficultySplit,
     Judge,
     Judgement,
     Scores,
+    gather,
     judge,
     macro_average,
     summarise_levels,
     summarise_tasks,
+    with_intervals,
 )
 from migbench.settings import AnnotationSource, Settings
 from migbench.sharding import Shard, share_of
@@ -173,13 +176,15 @@ def score_run(
     images: Path | None = None,
     accept_model_errors: bool = False,
     difficulty: DifficultySplit | None = None,
+    bootstrap: Bootstrap | None = None,
 ) -> ScoredRun:
     """Score a stored run; no model is needed, and images only for pixel dialects.
 
     ``annotations`` says where the annotation file is now, if it was moved; its content must be the
     same. With ``accept_model_errors`` targets without an answer count as not hit, else their task
-    has no accuracy. With a ``difficulty`` split the scores hold figures by level too. Raises
-    `DataError` where the annotation file is gone or another one, or not the split's.
+    has no accuracy. With a ``difficulty`` split the scores hold figures by level too. Intervals
+    come from formulas, or with a ``bootstrap`` from resampled clusters. Raises `DataError` where
+    the annotation file is gone or another one, or not the split's.
     """
     settings = run.settings
     read = _annotations_of(run, annotations)
@@ -207,6 +212,14 @@ def score_run(
         tasks=tasks,
         macro=macro_average(tasks),
         difficulty=levels,
+    )
+    scores = with_intervals(
+        scores,
+        gather(judgements, read.cluster_of, lambda each: each.instance.task),
+        gather(judgements, read.cluster_of, lambda each: difficulty.levels[each.instance.id])
+        if difficulty
+        else {},
+        bootstrap,
     )
     return ScoredRun(run, read, scores, tuple(judgements))
 

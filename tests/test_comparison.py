@@ -39,7 +39,7 @@ def side(label: str, marks: Marks, *, accept: bool = False, skip: int = 0, **cha
     ][skip:]
     tasks = summarise_tasks(judgements, TASKS, accept_model_errors=accept)
     scores = scores_of(tasks, model=label, accepted_model_errors=accept, **changes)
-    return Side(label, scores, judgements)
+    return Side(label, scores, judgements, lambda target: target.index)
 
 
 def two(first: Marks, second: Marks, **options: Any) -> Comparison:
@@ -186,7 +186,7 @@ def quick(label: str, marks: Marks, accept: bool) -> Side:
     scores = msgspec.structs.replace(
         template, tasks=tasks, macro=macro_average(tasks), accepted_model_errors=accept
     )
-    return Side(label, scores, judgements)
+    return Side(label, scores, judgements, lambda target: target.index)
 
 
 def _judgement(number: int, task: str, hit: bool | None) -> Judgement:

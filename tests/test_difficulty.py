@@ -299,5 +299,5 @@ def test_table_7_is_as_printed(shared: Path) -> None:
     assert list(map(int, counts[1:])) == list(table.counts.values())
     assert sum(table.counts.values()) == 4296
     assert [
-        [row.model, *(f"{figure:.2f}" for figure in row.accuracy.values())] for row in table.rows
+        [row.model, *(f"{figure:.2f}" for figure in row.figures.values())] for row in table.rows
     ] == [[row[0].replace(" _{+CoT}", "+CoT"), *row[1:]] for row in rows]

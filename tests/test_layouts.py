@@ -148,7 +148,7 @@ def test_every_layout_shows_the_published_rows_as_printed() -> None:
     forms = rows_of(published("table10"))
     for printed in load_table("table10").rows:
         row = forms[printed.model, printed.setting]
-        assert {key: row.figures[key] for key in printed.accuracy} == printed.accuracy
+        assert {key: row.figures[key] for key in printed.figures} == printed.figures
     assert len(forms) == 7
 
 

@@ -15,6 +15,7 @@ from data_files import PUBLISHED_COUNTS
 from migbench.errors import DataError, UsageError
 from migbench.published import (
     PublishedRow,
+    PublishedTable,
     load_table,
     load_tables,
     read_table,
@@ -69,7 +70,7 @@ def is_result(cells: list[str]) -> bool:
 
 
 def as_printed(row: PublishedRow) -> list[str]:
-    return [f"{value:.2f}{'*' * (task in row.sampled)}" for task, value in row.accuracy.items()]
+    return [f"{value:.2f}{'*' * (task in row.sampled)}" for task, value in row.figures.items()]
 
 
 @pytest.mark.parametrize(("number", "row_count"), [(1, 14), (11, 6)])
@@ -118,11 +119,69 @@ def test_every_cell_of_the_chains_of_thought_table_is_as_printed() -> None:
     assert caption.startswith(table.caption)
 
 
+def cells_and_average(table: PublishedTable, row: PublishedRow) -> list[str]:
+    cells = [table.as_printed(row, column) for column in table.columns]
+    return cells if row.average is None else [*cells, f"{row.average:.2f}"]
+
+
+@pytest.mark.parametrize(("number", "heads"), [(2, 1), (3, 1), (4, 2), (9, 1)])
+def test_every_cell_of_the_other_tables_is_as_printed(number: int, heads: int) -> None:
+    caption, lines = printed_table(number)
+    table = load_table(f"table{number}")
+    section, expected = "", []
+    for cells in lines[heads:]:
+        name, *figures = (re.sub(r"</?u>| \[\d+\]$", "", cell) for cell in cells)
+        if any(figures):
+            expected.append((section, [name, *figures]))
+        else:
+            section = name.removesuffix(" Model")
+    kept = {
+        (row.section, row.model): [row.model, *cells_and_average(table, row)] for row in table.rows
+    }
+    assert [kept[each, cells[0]] for each, cells in expected] == [cells for _, cells in expected]
+    assert list(kept) == list(dict.fromkeys((each, cells[0]) for each, cells in expected))
+    assert sum(row.times for row in table.rows) == len(expected)
+    assert caption.startswith(table.caption)
+
+
+def test_every_cell_and_difference_of_the_ablation_is_as_printed() -> None:
+    caption, lines = printed_table(6)
+    table = load_table("table6")
+    kept = []
+    for row in table.rows:
+        changes = [f" _({row.changes[c]:+.2f})" if c in row.changes else "" for c in table.columns]
+        cells = cells_and_average(table, row)
+        kept.append([row.model, *(a + b for a, b in zip(cells, changes, strict=True))])
+    assert kept == lines[2:]
+    assert caption.startswith(table.caption)
+
+
+def test_every_share_of_the_training_data_is_as_printed_and_they_add_up() -> None:
+    caption, lines = printed_table(12)
+    table = load_table("table12")
+    section, kind, expected = "", "", []
+    for cells in lines[1:]:
+        if len(cells) == 1 or not any(cells[1:]):
+            section = cells[0]
+        else:
+            kind = cells[0] or kind
+            source = re.sub(r"\[\d+\]$", "", cells[1])
+            expected.append([section, kind, source, cells[2]])
+    assert [
+        [row.section, row.model, row.setting, f"{table.as_printed(row, 'ratio')}%"]
+        for row in table.rows
+    ] == expected
+    for stage in ("Stage-1", "Stage-2"):
+        assert sum(row.figures["ratio"] or 0 for row in table.rows if row.section == stage) == 100
+    assert caption.startswith(table.caption)
+
+
 # --- what the data says about itself --------------------------------------------------------------
 
 
 def test_tables_are_listed_by_number_then_by_name() -> None:
-    assert table_names() == ("table1", "table5", "table7", "table10", "table11", "later")
+    numbers = (1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12)
+    assert table_names() == (*(f"table{number}" for number in numbers), "later")
     assert [table.name for table in load_tables()] == list(table_names())
 
 
@@ -133,7 +192,9 @@ def test_columns_are_what_a_table_divides_the_instances_by() -> None:
         "level": {"easy", "medium", "hard"},
     }
     for table in load_tables():
-        assert set(table.columns) <= known[table.divided_by]
+        if table.divided_by in known:
+            assert set(table.columns) <= known[table.divided_by]
+            assert table.annotations
 
 
 SPONTANEOUS = ("diff", "view_diff", "common_object")
@@ -141,7 +202,7 @@ SPONTANEOUS = ("diff", "view_diff", "common_object")
 
 def means_of_groups(model: str) -> tuple[float, float]:
     """Spontaneous and referential, from a row's cells in Table 1."""
-    cells = load_table("table1").row(model).accuracy
+    cells = load_table("table1").row(model).figures
     spontaneous = [cells[task] for task in SPONTANEOUS]
     referential = [value for task, value in cells.items() if task not in SPONTANEOUS]
     return sum(spontaneous) / 3, sum(referential) / 7
@@ -151,20 +212,18 @@ def test_groups_of_table_5_are_means_of_table_1s_cells_but_for_one_copied_cell()
     differing = {}
     for row in load_table("table5").rows:
         if row.strategy != "mcot":
-            for printed, mean in zip(
-                row.accuracy.values(), means_of_groups(row.model), strict=True
-            ):
+            for printed, mean in zip(row.figures.values(), means_of_groups(row.model), strict=True):
                 if abs(printed - mean) > 0.0051:
                     differing[row.model, printed] = round(mean, 2)
     assert differing == {("Qwen2-VL-7B", 19.96): 28.5}
-    assert load_table("table5").row("mPLUG-Owl3").accuracy["spontaneous"] == 19.96
+    assert load_table("table5").row("mPLUG-Owl3").figures["spontaneous"] == 19.96
 
 
 def test_averages_of_table_5_fit_weights_of_4_to_7_and_not_of_3_to_7() -> None:
     """What the table's remark says: they are not the mean of ten tasks, as Table 1's are."""
     table = load_table("table5")
     for row in table.rows:
-        spontaneous, referential = row.accuracy.values()
+        spontaneous, referential = row.figures.values()
         if row.model == "Qwen2-VL-7B":
             spontaneous = means_of_groups(row.model)[0]
         assert row.average == pytest.approx((4 * spontaneous + 7 * referential) / 11, abs=0.011)
@@ -194,9 +253,9 @@ def test_settings_of_the_answering_forms_table_say_evaluator_and_strategy() -> N
     forms = {
         "Random Guess": ("polling", "direct"),
         "Polling": ("polling", "direct"),
-        "All": ("all_at_once", "direct"),
+        "All": ("all-at-once", "direct"),
         "Polling+mCoT": ("polling", "mcot"),
-        "All+mCoT": ("all_at_once", "mcot"),
+        "All+mCoT": ("all-at-once", "mcot"),
     }
     for row in load_table("table10").rows:
         assert (row.evaluator, row.strategy) == forms[row.setting]
@@ -211,7 +270,9 @@ def test_only_the_migician_row_is_known_to_be_corrected() -> None:
 def test_annotation_versions_are_kept_apart() -> None:
     versions = {table.name: table.annotations for table in load_tables()}
     assert versions.pop("later") == "revised"
-    assert set(versions.values()) == {"original"}
+    elsewhere = {name for name, version in versions.items() if version is None}
+    assert elsewhere == {"table2", "table3", "table4", "table12"}
+    assert {versions[name] for name in versions.keys() - elsewhere} == {"original"}
 
 
 def test_every_table_names_its_source() -> None:
@@ -224,7 +285,7 @@ def test_every_table_names_its_source() -> None:
 def test_univg_r1_fits_the_revised_file_in_this_column_order_only() -> None:
     """Each figure is k hits out of n for its task; no other assignment of figures to tasks is."""
     row = load_table("later").row("UniVG-R1")
-    printed = " ".join(f"{value:.2f}" for value in row.accuracy.values())
+    printed = " ".join(f"{value:.2f}" for value in row.figures.values())
     assert printed == "71.97 58.51 93.13 76.36 66.32 81.71 82.83 88.04 62.89 44.44"
     assert row.average == 72.64
 
@@ -232,14 +293,14 @@ def test_univg_r1_fits_the_revised_file_in_this_column_order_only() -> None:
         return any(f"{100 * hits / count:.2f}" == f"{value:.2f}" for hits in range(count + 1))
 
     orders: list[tuple[str, ...]] = [()]
-    for value in row.accuracy.values():
+    for value in row.figures.values():
         orders = [
             (*order, task)
             for order in orders
             for task, count in REVISED_COUNTS.items()
             if task not in order and feasible(value, count)
         ]
-    assert orders == [tuple(row.accuracy)]
+    assert orders == [tuple(row.figures)]
 
 
 def test_profiles_name_rows_that_exist() -> None:
@@ -266,10 +327,8 @@ def test_a_table_is_read_once() -> None:
 
 
 def test_unknown_names_are_usage_errors_that_say_what_there_is() -> None:
-    with pytest.raises(
-        UsageError, match=r"table2.*table1, table5, table7, table10, table11, later"
-    ):
-        load_table("table2")
+    with pytest.raises(UsageError, match=r"table8.*table1, table2, .*, table12, later"):
+        load_table("table8")
     with pytest.raises(UsageError, match=r"GPT-4o.*Qwen2-VL-7B"):
         load_table("table1").row("GPT-4o")
     with pytest.raises(UsageError, match=r"Migician, Random.*Migician, Polling"):
@@ -281,8 +340,8 @@ source: {title: A paper, reference: "arXiv:2501.00001", table: 3}
 annotations: original
 columns: [diff, region]
 rows:
-  - {model: A, accuracy: {diff: 1.5, region: 100}, average: 50.75, sampled: [diff]}
-  - {model: B, accuracy: {diff: 0.0, region: 2.0}}
+  - {model: A, figures: {diff: 1.5, region: 100}, average: 50.75, sampled: [diff]}
+  - {model: B, figures: {diff: 0.0, region: 2.0}}
 """
 
 
@@ -291,14 +350,14 @@ def test_a_well_formed_file_is_read(tmp_path: Path) -> None:
     file.write_text(GOOD, encoding="utf-8")
     table = read_table(file)
     assert table.name == "mine"
-    assert table.row("A").accuracy == {"diff": 1.5, "region": 100.0}
+    assert table.row("A").figures == {"diff": 1.5, "region": 100.0}
     assert table.row("B").average is None
 
 
 @pytest.mark.parametrize(
     ("right", "wrong", "message"),
     [
-        pytest.param("diff: 1.5", "diff: 101", r"rows\[0\]", id="above-100"),
+        pytest.param("diff: 1.5", "diff: 101", "row A: diff is 101", id="above-100"),
         pytest.param("diff: 1.5", "diff: -1", r"rows\[0\]", id="below-0"),
         pytest.param("diff: 1.5", "diff: .nan", r"rows\[0\]", id="not-a-number"),
         pytest.param("diff: 1.5", "diff: 1.5*", r"rows\[0\]", id="text-for-a-figure"),
@@ -310,6 +369,8 @@ def test_a_well_formed_file_is_read(tmp_path: Path) -> None:
         pytest.param("sampled: [diff]", "sampled: [x]", "row A.*'sampled'.*x", id="sampled"),
         pytest.param("model: B", "model: A", "row A: stands twice", id="row-twice"),
         pytest.param("columns:", "name: other\ncolumns:", "remove 'name'", id="name-inside"),
+        pytest.param("annotations: original", "caption: x", "which 'annotations'", id="no-version"),
+        pytest.param("columns:", "changes_from: C\ncolumns:", "no row: C", id="changes-from"),
         pytest.param("rows:", "rows: [", "while parsing", id="not-yaml"),
         pytest.param(
             "title: A paper", "title: !!python/name:os.system ''", "python/name", id="python-tag"

@@ -9,13 +9,18 @@ import click
 import msgspec
 
 from migbench.benchmark import score_run
-from migbench.cli.options import ExistingFolder, json_option, stored_run_options
+from migbench.cli.options import (
+    ExistingFolder,
+    interval_options,
+    json_option,
+    stored_run_options,
+)
 from migbench.cli.output import exit_status, write_result
 from migbench.costs import Paid, paid_costs
 from migbench.errors import UsageError
 from migbench.run_store import Run
-from migbench.scoring import Comparison, Scores, Side, compare
-from migbench.tables import comparison_table, costs_table, run_labels, run_notes
+from migbench.scoring import Bootstrap, Comparison, Scores, Side, compare
+from migbench.tables import comparison_table, costs_table, interval_note, run_labels, run_notes
 
 
 class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +42,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 @click.command("compare")
 @click.argument("runs", type=ExistingFolder, nargs=-1, required=True, metavar="RUN RUN...")
 @stored_run_options
+@interval_options
 @json_option
 def command(
-    runs: tuple[Path, ...], corrections: str, json_file: Path | None, **options: Any
+    runs: tuple[Path, ...],
+    corrections: str,
+    bootstrap: Bootstrap | None,
+    seed: int,
+    json_file: Path | None,
+    **options: Any,
 ) -> int:
     """Set runs side by side, target by target: each further RUN against the first.
 
@@ -51,17 +62,19 @@ def command(
     """
     if len(runs) < 2:
         raise UsageError("compare needs two runs, or more")
-    scored = [score_run(Run(run), corrections=corrections == "profile", **options) for run in runs]
+    options |= {"corrections": corrections == "profile", "bootstrap": bootstrap}
+    scored = [score_run(Run(run), **options) for run in runs]
     labels = [label for (label,) in run_labels(runs, [run.scores for run in scored])]
     sides = [
-        Side(label, run.scores, run.judgements) for label, run in zip(labels, scored, strict=True)
+        Side(label, run.scores, run.judgements, run.annotations.cluster_of)
+        for label, run in zip(labels, scored, strict=True)
     ]
     report = Report(
         runs=[
             ComparedRun(label=label, folder=str(folder), scores=run.scores, paid=paid_costs(run))
             for label, folder, run in zip(labels, runs, scored, strict=True)
         ],
-        comparisons=[compare(sides[0], side) for side in sides[1:]],
+        comparisons=[compare(sides[0], side, bootstrap=bootstrap, seed=seed) for side in sides[1:]],
     )
     if str(json_file) != "-":
         show(report)
@@ -83,6 +96,11 @@ def show(report: Report) -> None:
     click.echo(costs_table((run.label, run.scores, run.paid) for run in report.runs))
     click.echo(
         "\nAcc@0.5 in percent, differences in points; wins are hits that only the second run has."
+    )
+    click.echo(interval_note(report.comparisons[0].bootstrap))
+    click.echo(
+        "p: whole clusters exchanged between the runs; Holm: corrected for the number of tasks.\n"
+        "Would show: the smallest true difference that this data shows 4 times in 5, at 5 %."
     )
     for note in run_notes((run.label, run.scores) for run in report.runs):
         click.echo(note)

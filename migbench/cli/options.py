@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from migbench.scoring import read_split
+from migbench.scoring import Bootstrap, read_split
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -89,6 +89,31 @@ data_of_run_options = together(
 )
 
 stored_run_options = together(scoring_options, data_of_run_options)
+
+
+def _bootstrap(
+    context: click.Context, parameter: click.Parameter, draws: int | None
+) -> Bootstrap | None:
+    return None if draws is None else Bootstrap(draws=draws, seed=context.params["seed"])
+
+
+interval_options = together(
+    click.option(
+        "--bootstrap",
+        type=click.IntRange(min=100),
+        callback=_bootstrap,
+        metavar="N",
+        help="Intervals by resampling image clusters N times, in place of formulas.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        is_eager=True,
+        help="Seed of whatever is drawn for intervals and tests.",
+    ),
+)
 
 difficulty_option = click.option(
     "--difficulty",

@@ -10,7 +10,7 @@ import msgspec
 
 from migbench.run_store import write_json
 from migbench.scoring import Scores
-from migbench.tables import FORMATS, level_table, run_notes, scores_table
+from migbench.tables import FORMATS, interval_note, level_table, run_notes, scores_table
 
 
 def write_result(path: Path | None, content: object) -> None:
@@ -30,6 +30,7 @@ def show_scores(scores: Scores) -> None:
     """Print one run's figures, with what they are."""
     click.echo(scores_table(scores))
     click.echo("\nAccuracies in percent; outcomes are numbers of targets.")
+    click.echo(f"±: half the width of Acc@0.5's interval. {interval_note(scores.bootstrap)}")
     if group := scores.tasks.get("group_grounding"):
         right, named = group.named_images.right, group.named_images.named
         if scores.strategy != "direct":

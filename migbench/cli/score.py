@@ -11,6 +11,7 @@ from migbench.benchmark import score_run
 from migbench.cli.options import (
     ExistingFolder,
     difficulty_option,
+    interval_options,
     json_option,
     stored_run_options,
 )
@@ -22,6 +23,7 @@ from migbench.run_store import Run
 @click.command("score")
 @click.argument("run", type=ExistingFolder)
 @stored_run_options
+@interval_options
 @difficulty_option
 @json_option
 @click.option(
@@ -30,9 +32,14 @@ from migbench.run_store import Run
     help="Write one row a target to this .parquet or .csv file.",
 )
 def command(
-    run: Path, corrections: str, json_file: Path | None, instances: Path | None, **options: Any
+    run: Path,
+    corrections: str,
+    seed: int,
+    json_file: Path | None,
+    instances: Path | None,
+    **options: Any,
 ) -> int:
-    """Score a stored RUN; no model is needed.
+    """Score a stored RUN; no model is needed. Every accuracy has a 95 % interval.
 
     \b
     Example:

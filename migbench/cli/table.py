@@ -12,6 +12,7 @@ from migbench.benchmark import score_run
 from migbench.cli.options import (
     ExistingFolder,
     difficulty_option,
+    interval_options,
     json_option,
     stored_run_options,
 )
@@ -43,7 +44,13 @@ LEVELS = "table7"
     show_default=True,
     help="How to write the table.",
 )
+@click.option(
+    "--intervals",
+    is_flag=True,
+    help="Add half the width of each accuracy's 95 % interval (low and high in csv).",
+)
 @stored_run_options
+@interval_options
 @difficulty_option
 @json_option
 def command(
@@ -51,6 +58,8 @@ def command(
     published: bool,
     layout: str,
     markup: str,
+    intervals: bool,
+    seed: int,
     corrections: str,
     json_file: Path | None,
     **options: Any,
@@ -61,7 +70,7 @@ def command(
 
     \b
     Examples:
-      migbench table results/migician results/guess --published --format markdown
+      migbench table results/migician results/guess --published --intervals --format markdown
       migbench table results/migician results/migician-all --layout table10 --published
     """
     if layout == LEVELS and not options["difficulty"]:
@@ -71,28 +80,41 @@ def command(
     ]
     if str(json_file) != "-":
         if layout != LEVELS:
-            table = table_of(tables.LAYOUTS[layout](), runs, scored, published=published)
+            table = table_of(
+                tables.LAYOUTS[layout](), runs, scored, published=published, intervals=intervals
+            )
             click.echo(tables.FORMATS[markup](table))
         if options["difficulty"]:
             labels = [label for (label,) in tables.run_labels(runs, scored)]
             labelled = list(zip(labels, scored, strict=True))
-            levels = tables.FORMATS[markup](tables.level_table(labelled, published=published))
+            by_level = tables.level_table(labelled, published=published, intervals=intervals)
+            levels = tables.FORMATS[markup](by_level)
             click.echo(levels if layout == LEVELS else "\n" + levels)
     write_result(json_file, dict(zip(map(str, runs), scored, strict=True)))
     return max(map(exit_status, scored))
 
 
 def table_of(
-    layout: tables.Layout, runs: tuple[Path, ...], scored: list[Scores], *, published: bool
+    layout: tables.Layout,
+    runs: tuple[Path, ...],
+    scored: list[Scores],
+    *,
+    published: bool,
+    intervals: bool,
 ) -> tables.Table:
     """The runs, one section for every annotation file, and the published rows if wanted."""
     labels = tables.run_labels(runs, scored, setting_apart=len(layout.labels) > 1)
-    rows = [tables.run_row(layout, *each) for each in zip(scored, labels, strict=True)]
+    rows = [
+        tables.run_row(layout, *each, intervals=intervals)
+        for each in zip(scored, labels, strict=True)
+    ]
     sections = [
         tables.Section(f"On {files} annotations", tuple(r for r in rows if r.annotations == files))
         for files in dict.fromkeys(row.annotations for row in rows)
     ]
     notes = ["Acc@0.5 in percent; * is the best of those on the same annotations."]
+    if intervals:
+        notes.append(f"±: half an interval's width. {tables.interval_note(scored[0].bootstrap)}")
     notes += filter(None, [layout.note])
     notes += tables.run_notes(zip(map(", ".join, labels), scored, strict=True))
     if published:

@@ -120,6 +120,10 @@ class Annotations:
             for instance in self.instances
         }
 
+    def cluster_of(self, instance: Instance) -> int:
+        """The cluster number of one of these instances."""
+        return self.clusters[instance.id]
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -1,11 +1,12 @@
-"""Published MIG-Bench results as data: what the papers print, with where it stands.
+"""Published results as data: what the papers print, with where it stands.
 
-One YAML file beside this module is one printed table of the MIG-Bench paper, or `later`, results
-published since. Figures are kept exactly as printed, even where they cannot be right; checking them
-is not this module's job. Another table needs another file and no code.
+One YAML file beside this module is one printed table of the MIG-Bench paper, or `later`, results on
+MIG-Bench published since. Figures are kept exactly as printed, even where they cannot be right;
+checking them is the job of `migbench.published.audit`. Another table needs another file and no
+code.
 
-Accuracies are Acc@0.5 in percent, keyed by column: the task names of the annotation files, or what
-else a table divides the instances by. Rows on different annotation versions
+Figures are keyed by column: the task names of the annotation files, where they are Acc@0.5 in
+percent, or what else a table is divided by. Rows on different annotation versions
 (`PublishedTable.annotations`) must never be ranked together.
 """
 
@@ -30,7 +31,10 @@ __all__ = [
     "table_names",
 ]
 
-Percent = Annotated[float, Meta(ge=0, le=100)]
+DECIMALS = 2
+"""Of printed figures, where nothing else is said."""
+
+Figure = Annotated[float, Meta(ge=0)]
 
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,45 +48,77 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PublishedRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One printed row.
 
-    ``model`` is the name as printed, a chain-of-thought subscript written ``+CoT`` (so
+    ``model`` is the name as printed in front, a chain-of-thought subscript written ``+CoT`` (so
     ``Qwen2-VL-7B+CoT``). ``section`` is the printed group (``Human``, ``70B-Scale``, ``7B-Scale``)
-    and ``setting`` the printed setting, each empty where the table has none. ``accuracy`` holds
-    Acc@0.5 in percent by column, in printed order; ``average`` is the AVE as printed, in percent.
-    ``sampled`` names the columns whose figure is marked with an asterisk: measured on a random 20 %
-    of the examples. ``corrections`` says in words how boxes are known to have been changed before
-    scoring; empty means that nothing is known of any.
+    and ``setting`` the printed setting, each empty where the table has none. ``figures`` goes by
+    column, in printed order, None for a dash; ``average`` is the AVE as printed, in percent.
+    ``changes`` are the differences, in points, that stand in parentheses. ``decimals`` names the
+    columns that are printed with other decimals than the table's. ``sampled`` names the columns
+    whose figure is marked with an asterisk: measured on a random 20 % of the examples.
+    ``corrections`` says in words how boxes are known to have been changed before scoring; empty
+    means that nothing is known of any. ``times`` is how often the same row is printed.
     """
 
     model: str
     section: str = ""
     setting: str = ""
     strategy: Literal["direct", "cot", "mcot"] = "direct"
-    evaluator: Literal["polling", "all_at_once"] = "polling"
-    accuracy: Mapping[str, Percent]
-    average: Percent | None = None
+    evaluator: Literal["polling", "all-at-once"] = "polling"
+    figures: Mapping[str, Figure | None]
+    average: Figure | None = None
+    changes: Mapping[str, float] = {}
+    decimals: Mapping[str, int] = {}
     sampled: tuple[str, ...] = ()
     corrections: str = ""
+    times: int = 1
+
+    @property
+    def label(self) -> str:
+        """Model and setting."""
+        return ", ".join(filter(None, (self.model, self.setting)))
 
 
 class PublishedTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One printed table.
 
     ``name`` is the file's name without its ending. ``annotations`` is the version of the annotation
-    file that the rows were scored on. ``columns`` are the columns' keys in printed order, without
-    the average, and every row has exactly these; they divide the instances by task, group of tasks
-    or level of difficulty. ``counts`` are the instances in each, where printed. ``remark`` is what
-    a reader must know to understand the figures; it stands below them.
+    file that the rows were scored on, None where none was. ``columns`` are the columns' keys in
+    printed order, without the average, and every row has exactly these: tasks, groups of tasks or
+    levels of difficulty of MIG-Bench, other benchmarks, or shares of a whole. ``points`` are those
+    that are not in percent, ``decimals`` the printed ones where they are not two. ``counts`` are
+    the instances in each column, where printed. ``changes_from`` is the row that the rows'
+    ``changes`` are against. ``remark`` is what a reader must know to understand the figures; it
+    stands below them.
     """
 
     name: str
     source: Source
-    annotations: Literal["original", "revised"]
+    annotations: Literal["original", "revised"] | None = None
     caption: str = ""
     remark: str = ""
-    divided_by: Literal["task", "group", "level"] = "task"
+    divided_by: Literal["task", "group", "level", "benchmark", "share"] = "task"
     columns: tuple[str, ...]
+    points: tuple[str, ...] = ()
+    decimals: Mapping[str, int] = {}
     counts: Mapping[str, int] = {}
+    changes_from: str = ""
     rows: tuple[PublishedRow, ...]
+
+    @property
+    def title(self) -> str:
+        """How a reader would refer to it: ``Table 5``, or its name."""
+        return f"Table {self.source.table}" if self.source.table else self.name
+
+    def decimals_of(self, row: PublishedRow, column: str) -> int:
+        """How many decimals a cell, or the average, is printed with."""
+        return row.decimals.get(column, self.decimals.get(column, DECIMALS))
+
+    def as_printed(self, row: PublishedRow, column: str) -> str:
+        """A cell as printed: its decimals, its asterisk, or a dash."""
+        figure = row.figures[column]
+        if figure is None:
+            return "—"
+        return f"{figure:.{self.decimals_of(row, column)}f}{'*' * (column in row.sampled)}"
 
     def row(self, model: str, setting: str = "") -> PublishedRow:
         """The row of ``model`` as printed (and ``setting``, in tables that have settings).
@@ -93,7 +129,7 @@ class PublishedTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if (row.model, row.setting) == (model, setting):
                 return row
         wanted = f"{model}, {setting}" if setting else model
-        known = "; ".join(", ".join(filter(None, (row.model, row.setting))) for row in self.rows)
+        known = "; ".join(row.label for row in self.rows)
         raise UsageError(f"published {self.name} has no row {wanted!r}; its rows are: {known}")
 
 
@@ -124,7 +160,7 @@ def read_table(file: Path) -> PublishedTable:
     """A table from a YAML file; its name is the file's.
 
     Raises `DataError`, naming the file, when it cannot be read, is not YAML, has unknown or missing
-    keys, a figure outside 0-100, a row without exactly the table's columns, or a row twice.
+    keys, a percentage above 100, a row without exactly the table's columns, or a row twice.
     """
     from migbench.yaml_files import as_record, read_yaml
 
@@ -137,21 +173,41 @@ def read_table(file: Path) -> PublishedTable:
 
 
 def _check_rows(table: PublishedTable, file: Path) -> None:
+    if table.divided_by in ("task", "group", "level") and table.annotations is None:
+        raise DataError(f"{file}: on which 'annotations' are these results, original or revised?")
     if table.counts and tuple(table.counts) != table.columns:
         raise DataError(f"{file}: 'counts' are not for {', '.join(table.columns)}, in this order")
-    seen: set[tuple[str, str]] = set()
+    if table.changes_from and table.changes_from not in {row.model for row in table.rows}:
+        raise DataError(f"{file}: 'changes_from' names no row: {table.changes_from}")
+    seen: set[tuple[str, ...]] = set()
     for row in table.rows:
-        where = f"{file}: row {', '.join(filter(None, (row.model, row.setting)))}"
-        if tuple(row.accuracy) != table.columns:
-            raise DataError(
-                f"{where}: accuracies are given for {', '.join(row.accuracy)}; "
-                f"the table's columns are {', '.join(table.columns)}, in this order"
-            )
-        if stray := set(row.sampled) - set(table.columns):
-            raise DataError(f"{where}: 'sampled' names what is no column: {', '.join(stray)}")
-        if (row.model, row.setting) in seen:
+        where = f"{file}: row {row.label}"
+        _check_columns(table, row, where)
+        _check_percentages(table, row, where)
+        name = (row.section, row.model, row.setting)
+        if name in seen:
             raise DataError(f"{where}: stands twice; remove one")
-        seen.add((row.model, row.setting))
+        seen.add(name)
+
+
+def _check_columns(table: PublishedTable, row: PublishedRow, where: str) -> None:
+    if tuple(row.figures) != table.columns:
+        raise DataError(
+            f"{where}: figures are given for {', '.join(row.figures)}; "
+            f"the table's columns are {', '.join(table.columns)}, in this order"
+        )
+    for field, named in (("sampled", row.sampled), ("changes", row.changes)):
+        if stray := set(named) - set(table.columns):
+            raise DataError(f"{where}: '{field}' names what is no column: {', '.join(stray)}")
+
+
+def _check_percentages(table: PublishedTable, row: PublishedRow, where: str) -> None:
+    percent = {
+        column: row.figures[column] for column in table.columns if column not in table.points
+    }
+    for column, figure in {**percent, "average": row.average}.items():
+        if figure is not None and not figure <= 100:
+            raise DataError(f"{where}: {column} is {figure}, which is no percentage")
 
 
 def _folder() -> Path:

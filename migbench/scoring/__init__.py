@@ -1,7 +1,9 @@
 """Scoring: from stored answers to outcomes and accuracies. Pure; no model, no network, no torch."""
 
+from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.comparison import Comparison, Side, compare
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
+from migbench.scoring.intervals import gather, with_intervals
 from migbench.scoring.judging import Judge, Judgement, judge
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.protocols import PROTOCOLS, Protocol
@@ -12,12 +14,15 @@ from migbench.scoring.summary import (
     summarise_levels,
     summarise_tasks,
 )
+from migbench.scoring.uncertainty import Interval
 
 __all__ = [
     "PROTOCOLS",
+    "Bootstrap",
     "Comparison",
     "DifficultySplit",
     "Flag",
+    "Interval",
     "Judge",
     "Judgement",
     "Level",
@@ -28,9 +33,11 @@ __all__ = [
     "Side",
     "TaskScores",
     "compare",
+    "gather",
     "judge",
     "macro_average",
     "read_split",
     "summarise_levels",
     "summarise_tasks",
+    "with_intervals",
 ]

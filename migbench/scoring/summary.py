@@ -6,10 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.difficulty import DifficultySplit, Level
 from migbench.scoring.judging import Judgement
 from migbench.scoring.outcomes import Flag, Outcome
+from migbench.scoring.uncertainty import Interval
 from migbench.settings import AnnotationSource
+
+
+class Intervals(msgspec.Struct, frozen=True):
+    """An interval for each of three accuracies; None where all targets are of one cluster."""
+
+    at_30: Interval | None = msgspec.field(name="acc@0.3")
+    at_50: Interval | None = msgspec.field(name="acc@0.5")
+    at_70: Interval | None = msgspec.field(name="acc@0.7")
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +27,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     The accuracies are None where the group is incomplete (a model error has not been asked again,
     nor accepted) or empty. ``n`` is the number of targets, ``outcomes`` counts them by what became
-    of them.
+    of them. ``clusters`` is the number of image clusters, over which the accuracies' ``intervals``
+    are computed (`migbench.scoring.intervals`).
     """
 
     at_30: float | None = msgspec.field(name="acc@0.3")
@@ -26,6 +37,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     mean_iou: float | None
     n: int
     outcomes: dict[Outcome, int]
+    clusters: int | None = None
+    intervals: Intervals | None = None
 
 
 class NamedImages(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +86,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     tasks: dict[str, TaskScores]
     macro: MacroScores
     difficulty: DifficultyScores | None = None
+    bootstrap: Bootstrap | None = None
+    """How clusters were resampled, where the intervals do not come from formulas."""
 
     @property
     def model_errors(self) -> int:

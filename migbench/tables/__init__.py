@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from migbench.tables.as_printed import (
+    as_printed,
+    audit_report,
+    published_list,
+    reproduction_table,
+)
 from migbench.tables.comparison import comparison_table, costs_table
 from migbench.tables.layouts import LAYOUTS, Layout
 from migbench.tables.levels import level_table
@@ -11,7 +17,7 @@ from migbench.tables.markup import comma_separated, latex, markdown
 from migbench.tables.outcomes import scores_table
 from migbench.tables.printed import published_notes, published_sections
 from migbench.tables.rows import Row, Section, Table
-from migbench.tables.runs import run_labels, run_notes, run_row
+from migbench.tables.runs import interval_note, run_labels, run_notes, run_row
 from migbench.tables.text import text
 
 __all__ = [
@@ -21,11 +27,16 @@ __all__ = [
     "Row",
     "Section",
     "Table",
+    "as_printed",
+    "audit_report",
     "comparison_table",
     "costs_table",
+    "interval_note",
     "level_table",
+    "published_list",
     "published_notes",
     "published_sections",
+    "reproduction_table",
     "run_labels",
     "run_notes",
     "run_row",

@@ -8,11 +8,14 @@ from datetime import timedelta
 from tabulate import tabulate
 
 from migbench.costs import Paid
-from migbench.scoring import Comparison, Scores
+from migbench.scoring import Comparison, Interval, Scores
 from migbench.tables.rows import shown
 from migbench.tasks import find_task
 
-COMPARISON_HEADER = ("Difference", "Wins", "Losses", "Both", "Neither")
+COMPARISON_HEADER = (
+    *("Difference", "95 % interval", "p", "Holm", "Would show"),
+    *("Wins", "Losses", "Both", "Neither"),
+)
 COSTS_HEADER = (
     *("Run", "Evaluator", "Strategy", "Prompts", "Acc@0.5"),
     *("Requests", "Images shown", "Tokens in", "Cached", "Tokens out", "Wall time"),
@@ -20,7 +23,11 @@ COSTS_HEADER = (
 
 
 def comparison_table(comparison: Comparison) -> str:
-    """One line a task: both runs' accuracies, their difference, and targets by who hits them."""
+    """One line a task: both runs' accuracies, their difference, and targets by who hits them.
+
+    Beside the difference: its interval, its p, the p corrected for the number of tasks, and the
+    smallest difference that this data would have shown with 80 % power.
+    """
     rows = [(find_task(key).column, paired) for key, paired in comparison.tasks.items()]
     rows.append((f"macro ({comparison.macro.tasks})", comparison.macro))
     unanswered = bool(comparison.macro.unanswered)
@@ -33,6 +40,8 @@ def comparison_table(comparison: Comparison) -> str:
             [
                 *(label, str(paired.n), shown(paired.first), shown(paired.second)),
                 "–" if paired.difference is None else f"{paired.difference:+.2f}",
+                "–" if paired.interval is None else _ends(paired.interval),
+                *(_p_value(paired.p), _p_value(paired.p_holm), shown(paired.smallest)),
                 *map(str, counts),
             ]
         )
@@ -51,6 +60,16 @@ def costs_table(runs: Iterable[tuple[str, Scores, Paid]]) -> str:
         for label, scores, paid in runs
     ]
     return _simple(COSTS_HEADER, body, left=4)
+
+
+def _ends(interval: Interval) -> str:
+    return f"{interval.low:+.2f} to {interval.high:+.2f}"
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def _simple(header: Iterable[str], body: list[list[str]], left: int = 1) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from migbench.published import PublishedTable, load_table
-from migbench.scoring import Scores
+from migbench.scoring import Interval, Scores
+from migbench.scoring.summary import Figures
+from migbench.scoring.uncertainty import mean_interval
 from migbench.tasks import TaskSpec, find_task, load_tasks
 
 AVERAGE = "average"
@@ -18,14 +20,16 @@ AVERAGE = "average"
 class Column:
     """One column: ``key`` as in published tables, ``title`` as printed above it.
 
-    ``figure`` is a scored run's accuracy in percent, or None where the run has none. ``heads`` are
-    the groups printed above the title, the widest first. Where published figures are computed
-    otherwise than those of runs, the column is not ``ranked``.
+    ``figure`` is a scored run's accuracy in percent, or None where the run has none, and
+    ``interval`` that accuracy's. ``heads`` are the groups printed above the title, the widest
+    first. Where published figures are computed otherwise than those of runs, the column is not
+    ``ranked``.
     """
 
     key: str
     title: str
     figure: Callable[[Scores], float | None]
+    interval: Callable[[Scores], Interval | None]
     heads: tuple[str, ...] = ()
     ranked: bool = True
 
@@ -68,8 +72,8 @@ def groups() -> Layout:
     columns = []
     for group in dict.fromkeys(spec.group for spec in specs):
         title = group.removesuffix(" Grounding")
-        figure = mean_accuracy(spec.key for spec in specs if spec.group == group)
-        columns.append(Column(title.lower(), title, figure))
+        tasks = [spec.key for spec in specs if spec.group == group]
+        columns.append(_mean_column(title.lower(), title, tasks))
     return Layout(
         (*columns, _average(ranked=False)),
         (load_table("table5"),),
@@ -108,10 +112,46 @@ def mean_accuracy(tasks: Iterable[str]) -> Callable[[Scores], float | None]:
     return figure
 
 
+def mean_interval_of(tasks: Iterable[str]) -> Callable[[Scores], Interval | None]:
+    """The interval of `mean_accuracy`; None where there is none, or a run lacks one of the tasks.
+
+    All tasks of a run have its macro average's.
+    """
+    keys = tuple(tasks)
+    accuracy = mean_accuracy(keys)
+
+    def interval(scores: Scores) -> Interval | None:
+        if accuracy(scores) is None:
+            return None
+        chosen = [scores.tasks[key] for key in keys]
+        if len(keys) > 1 and len(keys) == len(scores.tasks):
+            return at_half(scores.macro)
+        if len(keys) == 1:
+            return at_half(chosen[0])
+        return mean_interval([each.at_50 or 0.0 for each in chosen], list(map(at_half, chosen)))
+
+    return interval
+
+
+def at_half(figures: Figures) -> Interval | None:
+    """The interval of Acc@0.5."""
+    return figures.intervals.at_50 if figures.intervals else None
+
+
+def _mean_column(
+    key: str,
+    title: str,
+    tasks: Sequence[str],
+    heads: tuple[str, ...] = (),
+    *,
+    ranked: bool = True,
+) -> Column:
+    return Column(key, title, mean_accuracy(tasks), mean_interval_of(tasks), heads, ranked)
+
+
 def _task_column(spec: TaskSpec, heads: tuple[str, ...] = ()) -> Column:
-    return Column(spec.key, spec.column, mean_accuracy([spec.key]), heads)
+    return _mean_column(spec.key, spec.column, [spec.key], heads)
 
 
 def _average(*, ranked: bool = True) -> Column:
-    figure = mean_accuracy(spec.key for spec in load_tasks())
-    return Column(AVERAGE, "AVE", figure, ranked=ranked)
+    return _mean_column(AVERAGE, "AVE", [spec.key for spec in load_tasks()], ranked=ranked)

@@ -7,25 +7,29 @@ from dataclasses import replace
 from typing import Any
 
 from migbench.published import load_table
-from migbench.scoring import Level, Scores
+from migbench.scoring import Interval, Level, Scores
 from migbench.scoring.summary import DifficultyScores
-from migbench.tables.layouts import Column, Layout
+from migbench.tables.layouts import Column, Layout, at_half
 from migbench.tables.printed import published_notes, published_sections
 from migbench.tables.rows import Section, Table
 from migbench.tables.runs import run_row
 
 
-def level_table(scored: Sequence[tuple[str, Scores]], *, published: bool = False) -> Table:
+def level_table(
+    scored: Sequence[tuple[str, Scores]], *, published: bool = False, intervals: bool = False
+) -> Table:
     """Runs scored by one split, each with its label, and the published rows if wanted.
 
     Published rows are on the authors' own split, so they are never ranked with the runs.
     """
-    columns = (Column(level, level.capitalize(), _accuracy(level)) for level in Level)
+    columns = (
+        Column(level, level.capitalize(), _accuracy(level), _interval(level)) for level in Level
+    )
     layout = Layout(tuple(columns), (load_table("table7"),))
     split = _by_level(scored[0][1])
     instances = f"{scored[0][1].annotations.label}, split {split.split}"
     rows = [
-        replace(run_row(layout, scores, (label,)), annotations=instances)
+        replace(run_row(layout, scores, (label,), intervals=intervals), annotations=instances)
         for label, scores in scored
     ]
     sections = [Section(f"On {instances}", tuple(rows))]
@@ -39,6 +43,10 @@ def level_table(scored: Sequence[tuple[str, Scores]], *, published: bool = False
 
 def _accuracy(level: Level) -> Callable[[Scores], float | None]:
     return lambda scores: _by_level(scores).levels[level].at_50
+
+
+def _interval(level: Level) -> Callable[[Scores], Interval | None]:
+    return lambda scores: at_half(_by_level(scores).levels[level])
 
 
 def _notes(split: DifficultyScores, scored: Sequence[tuple[str, Scores]]) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from migbench.scoring import Outcome, Scores
-from migbench.tables.rows import shown
+from migbench.tables.layouts import at_half
+from migbench.tables.rows import margin, shown
 from migbench.tasks import load_tasks
 
 OUTCOME_COLUMNS = {
@@ -20,12 +21,16 @@ OUTCOME_COLUMNS = {
 
 
 def scores_table(scores: Scores) -> str:
-    """One run's figures: accuracies, mean IoU and what became of the targets, task by task."""
+    """One run's figures: accuracies, mean IoU and what became of the targets, task by task.
+
+    Acc@0.5 has half the width of its interval behind it.
+    """
     columns = {spec.key: spec.column for spec in load_tasks()}
-    header = ["Task", "n", "Acc@0.3", "Acc@0.5", "Acc@0.7", "mIoU", *OUTCOME_COLUMNS.values()]
+    header = ["Task", "n", "Acc@0.3", "Acc@0.5", "±", "Acc@0.7", "mIoU", *OUTCOME_COLUMNS.values()]
     body = []
     for name, score in [*scores.tasks.items(), ("macro", scores.macro)]:
-        figures = [shown(score.at_30), shown(score.at_50), shown(score.at_70)]
+        half = margin(at_half(score)).removeprefix("±")
+        figures = [shown(score.at_30), shown(score.at_50), half, shown(score.at_70)]
         mean = "–" if score.mean_iou is None else f"{score.mean_iou:.4f}"
         counts = [str(score.outcomes[outcome] or "") for outcome in OUTCOME_COLUMNS]
         label = columns.get(name, f"macro ({scores.macro.tasks})")

@@ -22,9 +22,10 @@ def published_sections(layout: Layout) -> Iterator[Section]:
 
 
 def _row(layout: Layout, table: PublishedTable, printed: PublishedRow) -> Row:
+    assert table.annotations is not None  # Layouts are of results on MIG-Bench.
     return Row(
         labels=(printed.model, printed.setting)[: len(layout.labels)],
-        figures={**printed.accuracy, AVERAGE: printed.average},
+        figures={**printed.figures, AVERAGE: printed.average},
         annotations=table.annotations,
         ranked=printed.section != "Human",
         sampled=printed.sampled,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from migbench.scoring import Interval
 from migbench.tables.layouts import Column, Layout
 
 
@@ -14,6 +15,7 @@ class Row:
 
     It has as many ``labels`` as its layout. Only rows on the same annotations are ranked together,
     and only those that are ``ranked``. ``sampled`` columns were measured on a part of the task.
+    ``intervals`` are those of figures, in tables that show them.
     """
 
     labels: tuple[str, ...]
@@ -21,6 +23,7 @@ class Row:
     annotations: str
     ranked: bool = True
     sampled: tuple[str, ...] = ()
+    intervals: Mapping[str, Interval | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,20 @@ class Table:
             figure = row.figures.get(column.key)
             cell = mark(shown(figure)) if self.best(row, column) else shown(figure)
             yield cell + ("†" if column.key in row.sampled else "")
+
+    def margins(self, row: Row) -> list[str]:
+        """Half the width of each figure's interval, empty where there is none."""
+        return [margin(row.intervals.get(column.key)) for column in self.layout.columns]
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any row has them."""
+        return any(row.intervals for section in self.sections for row in section.rows)
+
+
+def margin(interval: Interval | None) -> str:
+    """Half the width of an interval as tables print it, or nothing."""
+    return "" if interval is None else f"±{interval.margin:.2f}"
 
 
 def shown(figure: float | None) -> str:

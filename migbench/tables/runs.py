@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from migbench.scoring import Scores
+from migbench.scoring import Bootstrap, Scores
 from migbench.tables.layouts import Layout
 from migbench.tables.rows import Row
 
@@ -15,12 +15,17 @@ CHAINS = {"direct": "", "cot": "+CoT", "mcot": "+mCoT"}
 """What the paper calls the strategies."""
 
 
-def run_row(layout: Layout, scores: Scores, labels: tuple[str, ...]) -> Row:
-    """A scored run as a row of a layout."""
+def run_row(
+    layout: Layout, scores: Scores, labels: tuple[str, ...], *, intervals: bool = False
+) -> Row:
+    """A scored run as a row of a layout, with its figures' intervals if wanted."""
     return Row(
         labels=labels,
         figures={column.key: column.figure(scores) for column in layout.columns},
         annotations=scores.annotations.label,
+        intervals={column.key: column.interval(scores) for column in layout.columns}
+        if intervals
+        else {},
     )
 
 
@@ -48,6 +53,14 @@ def _label(scores: Scores) -> str:
 
 def _model_and_setting(scores: Scores) -> tuple[str, str]:
     return scores.model, FORMS[scores.evaluator] + CHAINS[scores.strategy]
+
+
+def interval_note(bootstrap: Bootstrap | None) -> str:
+    """What must stand under a table with intervals."""
+    how = "by formula"
+    if bootstrap:
+        how = f"from {bootstrap.draws:,} resamples, seed {bootstrap.seed}"
+    return f"Intervals of 95 %, by image cluster, {how} (docs/statistics.md)."
 
 
 def run_notes(scored: Iterable[tuple[str, Scores]]) -> Iterable[str]:

@@ -9,7 +9,10 @@ from migbench.tables.rows import Table
 
 
 def text(table: Table) -> str:
-    """For a terminal; the best of comparable figures is marked with ``*``."""
+    """For a terminal; the best of comparable figures is marked with ``*``.
+
+    Margins stand in a line of their own, below the figures.
+    """
     layout = table.layout
     lines = [[*layout.labels, *(column.title for column in layout.columns)]]
     for section in table.sections:
@@ -17,6 +20,8 @@ def text(table: Table) -> str:
         for row in section.rows:
             first, *others = row.labels
             lines.append(["  " + first, *others, *table.cells(row, "*{}".format)])
+            if row.intervals:
+                lines.append([*[""] * len(row.labels), *table.margins(row)])
     widths = _widths(lines, layout)
     header, *body = (_aligned(line, widths, len(layout.labels)) for line in lines)
     rule = "  ".join("-" * width for width in widths)
