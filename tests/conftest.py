@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from PIL import Image
+from tiny_chat import Generate, Vision
 
 from migbench.data.annotations import Annotations, read_annotations
+from migbench.messages import ImageFile
+from model_adapters import tiny_qwen2_vl
+from model_adapters.transformers.adapter import TransformersAdapter
 
 # A machine that is busy with something else makes no law wrong.
 settings.register_profile("migbench", deadline=None)
@@ -33,3 +40,50 @@ def original(shared: Path) -> Annotations:
 def revised(shared: Path) -> Annotations:
     """UniVG-R1's revision of it, as published."""
     return read_annotations(shared / "mig_bench" / "revised_MIG_bench.json")
+
+
+# The tiny checkpoint, and images to show it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    return tiny_qwen2_vl.build(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
+    """Eight images of odd sizes, each brighter than the one before."""
+    folder = tmp_path_factory.mktemp("images")
+    sizes = [(60, 90), (200, 50), (97, 131), (56, 56), (33, 301), (128, 72), (84, 84), (150, 149)]
+    files = []
+    for number, size in enumerate(sizes):
+        shade = 30 * number
+        path = folder / f"{number}.png"
+        Image.new("RGB", size, (shade, 255 - shade, shade)).save(path)
+        files.append(ImageFile(path.name, path))
+    return files
+
+
+@pytest.fixture
+def adapter(checkpoint: Path) -> Iterator[TransformersAdapter]:
+    adapter = TransformersAdapter(str(checkpoint), batch_size=4)
+    yield adapter
+    asyncio.run(adapter.close())
+
+
+@pytest.fixture
+def generate(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Generate:
+    return Generate(monkeypatch)
+
+
+@pytest.fixture
+def vision(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Vision:
+    return Vision(monkeypatch)

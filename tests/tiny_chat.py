@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from migbench.messages import Answer, Generation, ImageFile, Request
 from model_adapters.transformers.adapter import TransformersAdapter
+from model_adapters.transformers.loading import load
 
 Outcome = Answer | BaseException
 
@@ -53,6 +55,41 @@ class Vision:
             return original(model, pixel_values, image_grid_thw, **keywords)
 
         monkeypatch.setattr(Qwen2VLModel, "get_image_features", features)
+
+
+class OneByOne:
+    """Answers with the bare library: its own generate, the checkpoint's own processor."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._loaded = load(str(checkpoint))
+
+    def answer(self, request: Request) -> str:
+        import torch
+
+        content: list[dict[str, Any]] = [
+            {"type": "text", "text": part}
+            if isinstance(part, str)
+            else {"type": "image", "image": part.open()}
+            for part in request.parts
+        ]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if request.system:
+            system = [{"type": "text", "text": request.system}]
+            messages.insert(0, {"role": "system", "content": system})
+        inputs = self._loaded.processor.apply_chat_template(
+            messages,
+            tokenize=True,
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            output = self._loaded.model.generate(
+                **inputs, max_new_tokens=request.generation.max_new_tokens, do_sample=False
+            )
+        row = output[0, inputs["input_ids"].shape[1] :].tolist()
+        length = next((i for i, token in enumerate(row) if token in self._loaded.end_ids), None)
+        return str(self._loaded.processor.tokenizer.decode(row[:length]))
 
 
 def ask(images: Sequence[ImageFile], question: str = "Where is it?", **settings: Any) -> Request:

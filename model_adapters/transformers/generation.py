@@ -62,10 +62,12 @@ class ChatModel:
             prefix_bytes = free_bytes(loaded.model.device) // 4
         else:
             prefix_bytes = int(prefix_cache_gb * GIB)
-        self._reuse = PrefixReuse(loaded.model, pad_id=loaded.pad_id, most_bytes=prefix_bytes)
+        self._stopped = threading.Event()
+        self._reuse = PrefixReuse(
+            loaded.model, pad_id=loaded.pad_id, most_bytes=prefix_bytes, stopped=self._stopped
+        )
         self._size = BatchSize(AUTO_MOST if batch_size == "auto" else batch_size)
         self._token_bytes = token_bytes(loaded.model) if batch_size == "auto" else 0
-        self._stopped = threading.Event()
         self._splits_reported: set[int] = set()
 
     @property
@@ -107,6 +109,8 @@ class ChatModel:
         else:
             self._size.went_well(len(prompts))
             return answers
+        if self._stopped.is_set():
+            return _stopped(prompts)
         may_free = out_of_memory and (not is_half or len(prompts) == 1)
         has_freed = may_free and self._reuse.keep_only(prompts)
         _release_cached_memory()

@@ -99,7 +99,9 @@ class PrefixStore(Generic[T]):
     def keep_only(self, needed: Iterable[Sequence[Cut]]) -> bool:
         """Forget what no prompt with one of these places needs; whether there was anything."""
         wanted = {places[-1].key for places in needed if places}
-        unneeded = [key for key in self._entries if key not in wanted]
+        unneeded = [
+            key for key, entry in self._entries.items() if not wanted & entry.lengths.keys()
+        ]
         for key in unneeded:
             self._forget(key)
         return bool(unneeded)

@@ -14,9 +14,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from migbench.messages import ModelError
 from model_adapters.transformers.memory import is_out_of_memory
 from model_adapters.transformers.prefixes import PrefixStore
 from model_adapters.transformers.prompts import Prompt, joined, placed
@@ -37,11 +39,17 @@ class _Unsuitable(Exception):
 
 
 class PrefixReuse:
-    """The prefixes that one loaded model has read, up to ``most_bytes`` of keys and values."""
+    """The prefixes that one loaded model has read, up to ``most_bytes`` of keys and values.
 
-    def __init__(self, model: Any, *, pad_id: int, most_bytes: int) -> None:
+    Nothing more is read once ``stopped`` is set.
+    """
+
+    def __init__(
+        self, model: Any, *, pad_id: int, most_bytes: int, stopped: threading.Event
+    ) -> None:
         self._model = model
         self._pad_id = pad_id
+        self._stopped = stopped
         self._store: PrefixStore[Layers] = PrefixStore(most_bytes)
         self._suits: bool | None = None
         self._rope_index = getattr(model.base_model, "get_rope_index", None)
@@ -64,7 +72,10 @@ class PrefixReuse:
         return self._suits
 
     def inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """Keywords for ``generate`` that go on from the prompts' prefixes."""
+        """Keywords for ``generate`` that go on from the prompts' prefixes.
+
+        Raises `ModelError` when it is stopped before all are read.
+        """
         positions = [self._positions(prompt) for prompt in prompts]
         read: dict[bytes, Layers] = {}
         for prompt, places in zip(prompts, positions, strict=True):
@@ -103,7 +114,7 @@ class PrefixReuse:
                 parts[name] = parts[name][..., -rest:]
             after = self._model(**parts, use_cache=True, **self._last_only)
         except Exception as error:
-            if isinstance(error, _Unsuitable) or is_out_of_memory(error):
+            if isinstance(error, (_Unsuitable, ModelError)) or is_out_of_memory(error):
                 raise
             raise _Unsuitable(f"{type(error).__name__}: {error}") from error
         expected, found = whole.logits[0, -1].float(), after.logits[0, -1].float()
@@ -113,6 +124,8 @@ class PrefixReuse:
 
     def _read(self, prompt: Prompt, positions: Tensor) -> Layers:
         """The state behind the last image, computed as far as it is not known."""
+        if self._stopped.is_set():
+            raise ModelError("the model was stopped")
         known, layers = self._store.longest(prompt.cuts)
         prompt.count_cached(known)
         end = prompt.prefix_length

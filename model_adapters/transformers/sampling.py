@@ -30,7 +30,7 @@ def decoding(generation: Generation, device: Any) -> dict[str, Any]:
         settings |= {"temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
     elif generation.temperature > 0:
         process: Any = importlib.import_module("transformers.generation.logits_process")
-        steps = [process.TemperatureLogitsWarper(generation.temperature)]
+        steps = [process.TemperatureLogitsWarper(float(generation.temperature))]
         if generation.top_p < 1:
             steps.append(process.TopPLogitsWarper(generation.top_p))
         settings["logits_processor"] = [*steps, _Noise(generation.seed, device)]

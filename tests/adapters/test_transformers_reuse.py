@@ -17,48 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_chat import Generate, Vision, answers, ask, texts
+from tiny_chat import Generate, OneByOne, Vision, answers, ask, texts
 
 from migbench.messages import Answer, Generation, ImageFile, Request
 from model_adapters import tiny_qwen2_vl
 from model_adapters.transformers.adapter import TransformersAdapter
-from model_adapters.transformers.loading import load
 from model_adapters.transformers.reuse import PrefixReuse
-
-
-class OneByOne:
-    """Answers with the bare library."""
-
-    def __init__(self, checkpoint: Path) -> None:
-        self._loaded = load(str(checkpoint))
-
-    def answer(self, request: Request) -> str:
-        import torch
-
-        content: list[dict[str, Any]] = [
-            {"type": "text", "text": part}
-            if isinstance(part, str)
-            else {"type": "image", "image": part.open()}
-            for part in request.parts
-        ]
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if request.system:
-            system = [{"type": "text", "text": request.system}]
-            messages.insert(0, {"role": "system", "content": system})
-        inputs = self._loaded.processor.apply_chat_template(
-            messages,
-            tokenize=True,
-            add_generation_prompt=True,
-            return_dict=True,
-            return_tensors="pt",
-        )
-        with torch.inference_mode():
-            output = self._loaded.model.generate(
-                **inputs, max_new_tokens=request.generation.max_new_tokens, do_sample=False
-            )
-        row = output[0, inputs["input_ids"].shape[1] :].tolist()
-        length = next((i for i, token in enumerate(row) if token in self._loaded.end_ids), None)
-        return str(self._loaded.processor.tokenizer.decode(row[:length]))
 
 
 def about(name: str, request: Request, question: str = "", **settings: Any) -> Request:
@@ -223,6 +187,27 @@ async def test_the_oldest_image_sets_are_batched_first(
         for row in call["input_ids"].tolist()
     ]
     assert asked == ["a?", "a?", "b?", "b?", "c?", "c?"]
+
+
+@pytest.mark.asyncio
+async def test_closing_does_not_wait_for_prefixes_yet_to_be_read(
+    adapter: TransformersAdapter, images: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await adapter.answer(ask(images[:1]))
+    assert first.text
+    read: list[Any] = []
+    original = PrefixReuse._forward
+
+    def forward(reuse: PrefixReuse, *arguments: Any) -> Any:
+        read.append(arguments)
+        adapter._chat.stop()
+        return original(reuse, *arguments)
+
+    monkeypatch.setattr(PrefixReuse, "_forward", forward)
+    calls = [adapter.answer(ask([image])) for image in images[1:5]]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["the model was stopped"] * 4
+    assert len(read) == 1
 
 
 # Where it is not done
