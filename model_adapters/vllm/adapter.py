@@ -85,6 +85,10 @@ class VllmAdapter:
             max_pixels=max_pixels,
             preparing_threads=preparing_threads,
         )
+        if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
+            raise AdapterError(f"min_pixels ({min_pixels}) exceeds max_pixels ({max_pixels})")
+        if image_cache_mb < 0:
+            raise AdapterError(f"image_cache_mb must be 0 or more, not {image_cache_mb}")
         if not isinstance(engine_args, Mapping | None):
             raise AdapterError("engine_args: a mapping of vLLM's engine arguments is expected")
         arguments = engine_arguments(
@@ -99,9 +103,10 @@ class VllmAdapter:
             lora=lora,
             more=engine_args,
         )
-        arguments.setdefault("max_num_seqs", _MOST_AT_ONCE)
+        most_at_once = arguments.setdefault("max_num_seqs", _MOST_AT_ONCE)
+        _require_positive(max_num_seqs=most_at_once)
         self._max_images = max_images
-        self._most_at_once = int(arguments["max_num_seqs"])
+        self._most_at_once: int = most_at_once
         self._template_settings = {"add_vision_id": True} if add_vision_id else {}
         self._engine = start(arguments, lora=lora)
         self._images = ImageDecoder(
@@ -136,9 +141,12 @@ class VllmAdapter:
         return dataclasses.replace(answer, seconds=time.perf_counter() - started)
 
     async def close(self) -> None:
-        """End the engine and let go of images and threads."""
+        """End the engine and let go of images and threads.
+
+        Requests that are still under way get a `ModelError`.
+        """
         self._images.close()
-        self._engine.close()
+        await self._engine.close()
 
 
 def _require_positive(**settings: int | None) -> None:

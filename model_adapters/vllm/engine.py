@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from migbench.messages import Answer, ModelError
@@ -15,6 +16,8 @@ __all__ = ["Engine"]
 
 _SHUTDOWN_SECONDS = 30.0
 """For the engine's processes to end by themselves."""
+
+_STOPPED = "the model was stopped"
 
 _TOO_LONG = ("maximum model length", "maximum context length", "encoder cache size")
 """In vLLM's words for a prompt that is too long."""
@@ -39,11 +42,14 @@ class Engine:
         lora: Any = None,
     ) -> None:
         self._engine = engine
+        self._tokenizer = engine.renderer.get_tokenizer()
+        self._longest = engine.model_config.max_model_len
         self._vllm = vllm
         self._renderers = renderers
         self._log = log
         self._lora = lora
         self._numbers = itertools.count()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._guard = guard
 
     async def prepare(
@@ -73,32 +79,42 @@ class Engine:
         """
         engine = self._running()
         parameters = self._vllm.SamplingParams(max_tokens=most, **sampling)
-        output = None
+        outputs = engine.generate(
+            prompt, parameters, f"request-{next(self._numbers)}", lora_request=self._lora
+        )
+        # A task of its own, which `close` can end: vLLM leaves it waiting.
+        generation = asyncio.create_task(_last(outputs))
+        self._under_way.add(generation)
+        generation.add_done_callback(self._under_way.discard)
         try:
-            async for step in engine.generate(
-                prompt, parameters, f"request-{next(self._numbers)}", lora_request=self._lora
-            ):
-                output = step
+            output = await generation
+        except asyncio.CancelledError:
+            if _is_given_up():
+                raise
+            raise ModelError(_STOPPED) from None
         except Exception as error:
             reason = self._end() if engine.errored else self._refusal(error)
             raise ModelError(reason) from error
-        if output is None or not output.finished:
-            raise ModelError("vLLM gave no answer")
         return self._answer(output, most)
 
-    def close(self) -> None:
-        """End the engine's processes and forget its log. Requests under way end with an error."""
-        if self._engine is not None:
-            self._log.mute()
-            self._engine.shutdown(timeout=_SHUTDOWN_SECONDS)
-            self._engine = None
-            self._guard.dismiss()
-            gc.collect()  # it is part of a cycle, and must not be left for the interpreter's end
-            self._log.remove()
+    async def close(self) -> None:
+        """End the engine's processes and forget its log. Chats under way end with an error."""
+        if (engine := self._engine) is None:
+            return
+        self._engine = None
+        for generation in self._under_way:
+            generation.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        self._log.mute()
+        engine.shutdown(timeout=_SHUTDOWN_SECONDS)
+        self._guard.dismiss()
+        self._log.remove()
+        del engine
+        gc.collect()  # it is part of a cycle, and must not be left for the interpreter's end
 
     def _running(self) -> Any:
         if self._engine is None:
-            raise ModelError("the model was stopped")
+            raise ModelError(_STOPPED)
         if self._engine.errored:
             raise ModelError(self._end())
         return self._engine
@@ -114,15 +130,14 @@ class Engine:
                 said = tokens
             case "length":
                 raise ModelError(
-                    f"max_model_len {self._engine.model_config.max_model_len} leaves a prompt of "
-                    f"{length} tokens room for an answer of {len(tokens)}, and {most} may be "
-                    "needed: raise it, or lower max_pixels"
+                    f"max_model_len {self._longest} leaves a prompt of {length} tokens room for "
+                    f"an answer of {len(tokens)}, and {most} may be needed: raise it, or lower "
+                    "max_pixels"
                 )
             case other:
                 raise ModelError(f"vLLM broke the answer off ({other})")
-        tokenizer = self._engine.renderer.get_tokenizer()
         return Answer(
-            text=tokenizer.decode(said, skip_special_tokens=False),
+            text=self._tokenizer.decode(said, skip_special_tokens=False),
             truncated=completion.finish_reason == "length",
             prompt_tokens=length,
             cached_tokens=output.num_cached_tokens,
@@ -141,3 +156,17 @@ class Engine:
         killed = "one of its processes was killed, by hand or for want of memory"
         reason = shortened(self._log.reason() or killed)
         return f"vLLM's engine has ended ({reason}); the same command starts it anew and goes on"
+
+
+def _is_given_up() -> bool:
+    """Whether the current task is being cancelled, rather than one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _last(outputs: AsyncIterator[Any]) -> Any:
+    """The last of the outputs, which is the whole answer."""
+    output = None
+    async for output in outputs:  # noqa: B007, the last is what is wanted
+        pass
+    return output

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migbench.messages import ImageFile
+from migbench.messages import ImageFile, ModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,17 +44,25 @@ class ImageDecoder:
 
     def __init__(self, *, threads: int, cache_bytes: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._is_closed = False
         self._limit = cache_bytes
         self._recent: OrderedDict[ImageFile, Future[DecodedImage]] = OrderedDict()
 
     async def decode(self, images: Sequence[ImageFile]) -> list[DecodedImage]:
-        """The images of one request, in order. Raises `ModelError` when one cannot be decoded."""
+        """The images of one request, in order.
+
+        Raises `ModelError` when one cannot be decoded, or once the decoder is closed.
+        """
+        if self._is_closed:
+            raise ModelError("the model was stopped")
         # Shielded: another request may wait for the same image when this one is given up.
         decoding = [asyncio.shield(asyncio.wrap_future(self._future(image))) for image in images]
         outcomes = await asyncio.gather(*decoding, return_exceptions=True)
         self._drop_oldest()
         decoded = []
         for outcome in outcomes:
+            if isinstance(outcome, asyncio.CancelledError):
+                raise ModelError("the model was stopped")
             if isinstance(outcome, BaseException):
                 raise outcome
             decoded.append(outcome)
@@ -62,6 +70,7 @@ class ImageDecoder:
 
     def close(self) -> None:
         """Let go of the images, and of the threads once each is done with its image."""
+        self._is_closed = True
         self._threads.shutdown(cancel_futures=True)
         self._recent.clear()
 
