@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from migbench.benchmark import ScoredRun
 from migbench.boxes import Box
@@ -13,7 +17,26 @@ from migbench.run_store import AnswerLine
 from migbench.scoring import Judgement
 from migbench.scoring.judging import Lines
 
-WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
+Row = dict[str, Any]
+"""A value for each of `_COLUMNS`."""
+
+_COLUMNS = {
+    "id": "string",
+    "index": "int64",
+    "task": "string",
+    "image_set": "string",
+    "cluster": "int64",
+    "target_image": "int64",
+    **{f"{box}_{edge}": "float64" for box in ("truth", "box") for edge in Box._fields},
+    "iou": "float64",
+    "outcome": "string",
+    "flags": "string",
+    "named_image": "int64",
+    "answer": "string",
+    "earlier_answers": "string",
+    "error": "string",
+}
+"""Every column with its type, which does not depend on what a run holds."""
 
 
 def write_instances(path: Path, scored: ScoredRun) -> None:
@@ -23,21 +46,50 @@ def write_instances(path: Path, scored: ScoredRun) -> None:
     numbers count from 1. ``answer`` is the one that the box was read from, ``earlier_answers`` are
     those of the question's turns before it, as a JSON list. Raises `UsageError` for another ending.
     """
-    if path.suffix not in WRITERS:
-        raise UsageError(f"{path}: choose a name that ends in {' or '.join(WRITERS)}")
-    import pandas
-
+    if path.suffix not in _WRITERS:
+        raise UsageError(f"{path}: choose a name that ends in {' or '.join(_WRITERS)}")
     clusters = scored.annotations.clusters
     rows = [
         _row(judgement, clusters[judgement.instance.id], scored.run.lines)
         for judgement in scored.judgements
     ]
-    frame = pandas.DataFrame(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    getattr(frame, WRITERS[path.suffix])(path, index=False)
+    _WRITERS[path.suffix](path, rows)
 
 
-def _row(judgement: Judgement, cluster: int, lines: Lines) -> dict[str, Any]:
+def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    import pyarrow
+    import pyarrow.json
+    import pyarrow.parquet
+
+    schema = pyarrow.schema([*_COLUMNS.items()])
+    if not rows:  # No text is no JSON.
+        pyarrow.parquet.write_table(schema.empty_table(), path)
+        return
+    # By way of JSON: building columns from Python objects makes pyarrow import pandas where there
+    # is one, which takes as long as everything else together.
+    lines = msgspec.json.Encoder().encode_lines(rows)
+    table = pyarrow.json.read_json(
+        pyarrow.py_buffer(lines),
+        # One block: no row, however long, may straddle two.
+        read_options=pyarrow.json.ReadOptions(block_size=len(lines), use_threads=False),
+        parse_options=pyarrow.json.ParseOptions(explicit_schema=schema),
+    )
+    pyarrow.parquet.write_table(table, path)
+
+
+def _write_csv(path: Path, rows: Sequence[Row]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        # Lines end in CR LF, the module's default: with LF it would leave a CR in a text unquoted.
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}
+
+
+def _row(judgement: Judgement, cluster: int, lines: Lines) -> Row:
     instance, line = judgement.instance, judgement.line
     return {
         "id": instance.id,

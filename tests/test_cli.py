@@ -104,10 +104,12 @@ def test_importing_migbench_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_scoring_loads_neither_torch_nor_transformers(guess: Path) -> None:
+def test_scoring_loads_neither_torch_nor_pandas(guess: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import migbench; "
-        f"migbench.score_run(migbench.Run(Path({str(guess)!r}))); "
+        "from migbench.instance_table import write_instances; "
+        f"scored = migbench.score_run(migbench.Run(Path({str(guess)!r}))); "
+        f"write_instances(Path({str(tmp_path / 'rows.parquet')!r}), scored); "
         "heavy = 'torch', 'pandas', 'transformers', 'vllm'; "
         "print([name for name in heavy if name in sys.modules])"
     )
