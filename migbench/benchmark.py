@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from time import monotonic
 
 from migbench.adapters import serving_settings, start_adapter
+from migbench.chunks import Chunked
 from migbench.corrections import Correction
-from migbench.data.annotations import Annotations, Instance, read_annotations
+from migbench.data.annotations import Annotations, read_annotations
 from migbench.data.images import DataLocation, ImageFolder
 from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
 from migbench.errors import DataError, UsageError
-from migbench.evaluators import EVALUATORS
 from migbench.models import Model
 from migbench.questions import Question, Strategy
 from migbench.run_store import Run, RunStore, Status, open_run
@@ -32,8 +32,9 @@ from migbench.scoring import (
     summarise_levels,
     summarise_tasks,
 )
+from migbench.selection import Selection, questions_of
 from migbench.settings import AnnotationSource, Settings
-from migbench.sharding import Shard, share_of
+from migbench.sharding import Shard
 from migbench.strategies import STRATEGIES, find_strategy
 from migbench.tasks import load_tasks, select_tasks, task_hashes
 
@@ -106,21 +107,6 @@ def strategy_of(settings: Settings) -> Callable[[Question], Strategy]:
     return find_strategy(settings.strategy, settings.prompts, settings.model.dialect.name)
 
 
-def questions_of(settings: Settings, annotations: Annotations) -> Iterable[Question]:
-    """The questions that a run under these settings asks."""
-    questions = EVALUATORS[settings.evaluator](_selected(annotations, settings))
-    return share_of(settings.shard, questions) if settings.shard else questions
-
-
-def _selected(annotations: Annotations, settings: Settings) -> Iterable[Instance]:
-    taken = dict.fromkeys(settings.tasks, 0)
-    for instance in annotations.instances:
-        number = taken.get(instance.task)
-        if number is not None and (settings.limit is None or number < settings.limit):
-            taken[instance.task] = number + 1
-            yield instance
-
-
 def execute(
     plan: Plan, out: Path, progress: Callable[[RunStore], Progress] = lambda store: Progress()
 ) -> Progress:
@@ -156,12 +142,16 @@ def execute(
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run with its scores under one protocol, and every target's judgement."""
+    """A run with its scores under one protocol, and every target's judgement.
+
+    Judgements are in the annotation file's order, and made when they are asked for: of a run
+    longer than a chunk, anew every time.
+    """
 
     run: Run
     annotations: Annotations
     scores: Scores
-    judgements: tuple[Judgement, ...]
+    judgements: Sequence[Judgement]
 
 
 def score_run(
@@ -184,11 +174,8 @@ def score_run(
     settings = run.settings
     read = _annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
-    judgements = judge(
-        make_judge(settings, protocol, correction, _image_folder(run, images)),
-        questions_of(settings, read),
-        run.lines,
-    )
+    judging = make_judge(settings, protocol, correction, _image_folder(run, images))
+    judgements = _judgements(judging, Selection(settings, read), run)
     order = [spec.key for spec in load_tasks()]
     tasks = summarise_tasks(judgements, order, accept_model_errors=accept_model_errors)
     levels = None
@@ -208,7 +195,19 @@ def score_run(
         macro=macro_average(tasks),
         difficulty=levels,
     )
-    return ScoredRun(run, read, scores, tuple(judgements))
+    return ScoredRun(run, read, scores, judgements)
+
+
+def _judgements(judging: Judge, selection: Selection, run: Run) -> Chunked[Judgement]:
+    """Every target's judgement, made a chunk at a time."""
+
+    def judged(start: int, stop: int) -> list[Judgement]:
+        questions = list(selection.questions(start, stop))
+        lines = run.lines_of(question.id for question in questions)
+        places = selection.places(start, stop)
+        return [each for each in judge(judging, questions, lines) if each.instance.index in places]
+
+    return Chunked(len(selection), judged)
 
 
 def make_judge(

@@ -6,8 +6,12 @@ second run hits and the first does not, so a task's difference is ``wins - losse
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,11 +24,14 @@ from migbench.settings import AnnotationSource
 
 @dataclass(frozen=True)
 class Side:
-    """One scored run in a comparison; ``label`` names it in messages and results."""
+    """One scored run in a comparison; ``label`` names it in messages and results.
+
+    Judgements are in the annotation file's order.
+    """
 
     label: str
     scores: Scores
-    judgements: Sequence[Judgement]
+    judgements: Iterable[Judgement]
 
 
 class Paired(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,13 +77,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     only_second: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One target in both runs: whether each hits it, None where it has no answer."""
+Hit = bool | None
+"""Whether a run hits a target; None where it has no answer."""
 
-    task: str
-    first: bool | None
-    second: bool | None
+Pairs = Counter[tuple[Hit, Hit]]
+"""A task's targets, counted by what becomes of them in the first run and in the second."""
 
 
 def compare(first: Side, second: Side) -> Comparison:
@@ -86,19 +91,19 @@ def compare(first: Side, second: Side) -> Comparison:
     protocols, or have no target in common.
     """
     _refuse_what_differs(first, second)
-    ours, theirs = _results(first), _results(second)
-    pairs = [
-        Pair(judgement.instance.task, ours[target], theirs[target])
-        for judgement in first.judgements
-        if (target := judgement.instance.id) in theirs
-    ]
-    if not pairs:
+    pairs: dict[str, Pairs] = {task: Counter() for task in first.scores.tasks}
+    alone: Counter[int] = Counter()
+    results = heapq.merge(_results(first, 0), _results(second, 1), key=lambda each: each.place)
+    for _, same_target in groupby(results, key=lambda each: each.place):
+        found = list(same_target)
+        if len(found) == 1:
+            alone[found[0].side] += 1
+        else:
+            ours, theirs = found
+            pairs[ours.task][ours.hit, theirs.hit] += 1
+    tasks = {task: _count(counted) for task, counted in pairs.items() if counted}
+    if not tasks:
         raise UsageError(f"{first.label} and {second.label} have no target in common")
-    tasks = {
-        task: _count(group)
-        for task in first.scores.tasks
-        if (group := [pair for pair in pairs if pair.task == task])
-    }
     return Comparison(
         first=first.label,
         second=second.label,
@@ -106,8 +111,8 @@ def compare(first: Side, second: Side) -> Comparison:
         annotations=first.scores.annotations,
         tasks=tasks,
         macro=_macro(tasks),
-        only_first=len(ours) - len(pairs),
-        only_second=len(theirs) - len(pairs),
+        only_first=alone[0],
+        only_second=alone[1],
     )
 
 
@@ -129,36 +134,48 @@ def _refuse_what_differs(first: Side, second: Side) -> None:
             )
 
 
-def _results(side: Side) -> dict[str, bool | None]:
-    """By instance id: whether the run hits it, None where it has no answer."""
-    accepted = side.scores.accepted_model_errors
-    return {
-        judgement.instance.id: (
-            None
-            if judgement.outcome is Outcome.MODEL_ERROR and not accepted
-            else judgement.iou >= HIT_AT
-        )
-        for judgement in side.judgements
-    }
+class _Result(NamedTuple):
+    """What becomes of a target, by its place in the annotation file, in the run of one side."""
+
+    place: int
+    task: str
+    side: int
+    hit: Hit
 
 
-def _count(pairs: Sequence[Pair]) -> Paired:
-    """One task's pairs, counted."""
-    answered = [pair for pair in pairs if None not in (pair.first, pair.second)]
-    wins = sum(pair.second is True and not pair.first for pair in answered)
-    losses = sum(pair.first is True and not pair.second for pair in answered)
-    complete = len(answered) == len(pairs)
+def _results(run: Side, side: int) -> Iterator[_Result]:
+    accepted = run.scores.accepted_model_errors
+    for judgement in run.judgements:
+        unanswered = judgement.outcome is Outcome.MODEL_ERROR and not accepted
+        hit = None if unanswered else judgement.iou >= HIT_AT
+        yield _Result(judgement.instance.index, judgement.instance.task, side, hit)
+
+
+def _count(pairs: Pairs) -> Paired:
+    """One task's pairs as figures."""
+    n = pairs.total()
+    both, wins, losses, neither = (
+        pairs[hits] for hits in ((True, True), (False, True), (True, False), (False, False))
+    )
+    unanswered = n - both - wins - losses - neither
     return Paired(
-        n=len(pairs),
-        both=sum(pair.first is True and pair.second is True for pair in answered),
+        n=n,
+        both=both,
         wins=wins,
         losses=losses,
-        neither=sum(pair.first is False and pair.second is False for pair in answered),
-        unanswered=len(pairs) - len(answered),
-        first=_accuracy([pair.first for pair in pairs]),
-        second=_accuracy([pair.second for pair in pairs]),
-        difference=100 * (wins - losses) / len(pairs) if complete else None,
+        neither=neither,
+        unanswered=unanswered,
+        first=_accuracy(pairs, 0),
+        second=_accuracy(pairs, 1),
+        difference=None if unanswered else 100 * (wins - losses) / n,
     )
+
+
+def _accuracy(pairs: Pairs, side: int) -> float | None:
+    hits: Counter[Hit] = Counter()
+    for pair, number in pairs.items():
+        hits[pair[side]] += number
+    return None if hits[None] else 100 * hits[True] / pairs.total()
 
 
 def _macro(tasks: Mapping[str, Paired]) -> MacroPaired:
@@ -175,11 +192,6 @@ def _macro(tasks: Mapping[str, Paired]) -> MacroPaired:
         difference=_mean(task.difference for task in counted),
         tasks=len(counted),
     )
-
-
-def _accuracy(hits: Sequence[bool | None]) -> float | None:
-    known = [hit for hit in hits if hit is not None]
-    return 100 * sum(known) / len(known) if len(known) == len(hits) else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
