@@ -24,10 +24,11 @@ from pathlib import Path
 
 from measuring import measured, table
 
-from migbench.benchmark import questions_of, strategy_of
+from migbench.benchmark import strategy_of
 from migbench.data.annotations import read_annotations
 from migbench.run_store import AnswerLine, Run
 from migbench.scoring.judging import replay
+from migbench.selection import questions_of
 
 HERE = Path(__file__).parent
 EDGE = 112

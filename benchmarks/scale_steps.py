@@ -87,7 +87,7 @@ def score(folder: Path) -> dict[str, float]:
     read = time.process_time()
     scored = score_run(run)
     return {
-        "answers": len(run.lines),
+        "answers": len(scored.judgements),
         "read_seconds": read - started,
         "score_seconds": time.process_time() - read,
         "accuracy": scored.scores.macro.at_50 or 0.0,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from time import monotonic
 
 from migbench.adapters import serving_settings, start_adapter
+from migbench.chunks import Chunked
 from migbench.corrections import Correction
-from migbench.data.annotations import Annotations, Instance, read_annotations
+from migbench.data.annotations import Annotations, read_annotations
 from migbench.data.images import DataLocation, ImageFolder
 from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
 from migbench.errors import DataError, UsageError
-from migbench.evaluators import EVALUATORS
 from migbench.models import Model
 from migbench.questions import Question, Strategy
 from migbench.run_store import Run, RunStore, Status, open_run
@@ -27,16 +27,19 @@ from migbench.scoring import (
     DifficultySplit,
     Judge,
     Judgement,
+    Level,
+    Reached,
     Scores,
-    gather,
+    gathered,
     judge,
     macro_average,
     summarise_levels,
     summarise_tasks,
     with_intervals,
 )
+from migbench.selection import Selection, questions_of
 from migbench.settings import AnnotationSource, Settings
-from migbench.sharding import Shard, share_of
+from migbench.sharding import Shard
 from migbench.strategies import STRATEGIES, find_strategy
 from migbench.tasks import load_tasks, select_tasks, task_hashes
 
@@ -109,21 +112,6 @@ def strategy_of(settings: Settings) -> Callable[[Question], Strategy]:
     return find_strategy(settings.strategy, settings.prompts, settings.model.dialect.name)
 
 
-def questions_of(settings: Settings, annotations: Annotations) -> Iterable[Question]:
-    """The questions that a run under these settings asks."""
-    questions = EVALUATORS[settings.evaluator](_selected(annotations, settings))
-    return share_of(settings.shard, questions) if settings.shard else questions
-
-
-def _selected(annotations: Annotations, settings: Settings) -> Iterable[Instance]:
-    taken = dict.fromkeys(settings.tasks, 0)
-    for instance in annotations.instances:
-        number = taken.get(instance.task)
-        if number is not None and (settings.limit is None or number < settings.limit):
-            taken[instance.task] = number + 1
-            yield instance
-
-
 def execute(
     plan: Plan, out: Path, progress: Callable[[RunStore], Progress] = lambda store: Progress()
 ) -> Progress:
@@ -159,12 +147,16 @@ def execute(
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run with its scores under one protocol, and every target's judgement."""
+    """A run with its scores under one protocol, and every target's judgement.
+
+    Judgements are in the annotation file's order, and made when they are asked for: of a run
+    longer than a chunk, anew every time.
+    """
 
     run: Run
     annotations: Annotations
     scores: Scores
-    judgements: tuple[Judgement, ...]
+    judgements: Sequence[Judgement]
 
 
 def score_run(
@@ -189,17 +181,21 @@ def score_run(
     settings = run.settings
     read = _annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
-    judgements = judge(
-        make_judge(settings, protocol, correction, _image_folder(run, images)),
-        questions_of(settings, read),
-        run.lines,
-    )
+    judging = make_judge(settings, protocol, correction, _image_folder(run, images))
+    judgements = _judgements(judging, Selection(settings, read), run)
     order = [spec.key for spec in load_tasks()]
-    tasks = summarise_tasks(judgements, order, accept_model_errors=accept_model_errors)
+    by_task: dict[str, Reached] = {}
+    by_level: dict[Level, Reached] = {}
+    passing = gathered(judgements, by_task, read.cluster_of, lambda each: each.instance.task)
+    tasks = summarise_tasks(passing, order, accept_model_errors=accept_model_errors)
     levels = None
     if difficulty:
         difficulty.check(read)
-        levels = summarise_levels(judgements, difficulty, accept_model_errors=accept_model_errors)
+        level_of = difficulty.levels
+        passing = gathered(
+            judgements, by_level, read.cluster_of, lambda each: level_of[each.instance.id]
+        )
+        levels = summarise_levels(passing, difficulty, accept_model_errors=accept_model_errors)
     scores = Scores(
         model=settings.model.name,
         protocol=protocol,
@@ -213,15 +209,20 @@ def score_run(
         macro=macro_average(tasks),
         difficulty=levels,
     )
-    scores = with_intervals(
-        scores,
-        gather(judgements, read.cluster_of, lambda each: each.instance.task),
-        gather(judgements, read.cluster_of, lambda each: difficulty.levels[each.instance.id])
-        if difficulty
-        else {},
-        bootstrap,
-    )
-    return ScoredRun(run, read, scores, tuple(judgements))
+    scores = with_intervals(scores, by_task, by_level, bootstrap)
+    return ScoredRun(run, read, scores, judgements)
+
+
+def _judgements(judging: Judge, selection: Selection, run: Run) -> Chunked[Judgement]:
+    """Every target's judgement, made a chunk at a time."""
+
+    def judged(start: int, stop: int) -> list[Judgement]:
+        questions = list(selection.questions(start, stop))
+        lines = run.lines_of(question.id for question in questions)
+        places = selection.places(start, stop)
+        return [each for each in judge(judging, questions, lines) if each.instance.index in places]
+
+    return Chunked(len(selection), judged)
 
 
 def make_judge(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from migbench.benchmark import Plan, ScoredRun, questions_of, strategy_of
+from migbench.benchmark import Plan, ScoredRun, strategy_of
 from migbench.questions import Purpose, Question, Turn
 from migbench.scoring.judging import replay
+from migbench.selection import Selection
 
 IMAGINED_ANSWER = "Image1"
 """Stands for every answer; it serves where a step must name an image."""
@@ -64,6 +65,10 @@ def imagined_turns(plan: Plan, question: Question) -> Iterator[Turn]:
             return
 
 
+TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
+"""What adapters count, as answers and costs call it."""
+
+
 class Paid(msgspec.Struct, frozen=True, kw_only=True):
     """What a run has cost, by its stored answers.
 
@@ -85,26 +90,22 @@ def paid_costs(scored: ScoredRun) -> Paid:
     """What a run has cost; a run that is incomplete has cost less than it will."""
     run = scored.run
     strategy = strategy_of(run.settings)
-    turns, lines = [], []
-    for question in questions_of(run.settings, scored.annotations):
-        for turn, line in replay(strategy(question), question.id, run.lines):
-            if line is not None and line.text is not None and not line.reused:
-                turns.append(turn)
-                lines.append(line)
+    requests = images_shown = 0
+    tokens: dict[str, int | None] = dict.fromkeys(TOKENS, 0)
+    for questions in Selection(run.settings, scored.annotations).parts():
+        lines = run.lines_of(question.id for question in questions)
+        for question in questions:
+            for turn, line in replay(strategy(question), question.id, lines):
+                if line is None or line.text is None or line.reused:
+                    continue
+                requests += 1
+                images_shown += len(turn.images)
+                for kind, total in tokens.items():
+                    more: int | None = getattr(line, kind)
+                    tokens[kind] = None if total is None or more is None else total + more
     return Paid(
-        requests=len(lines),
-        images_shown=sum(len(turn.images) for turn in turns),
-        prompt_tokens=_total(line.prompt_tokens for line in lines),
-        cached_tokens=_total(line.cached_tokens for line in lines),
-        completion_tokens=_total(line.completion_tokens for line in lines),
+        requests=requests,
+        images_shown=images_shown,
         wall_seconds=run.manifest.wall_seconds,
+        **tokens,
     )
-
-
-def _total(counts: Iterable[int | None]) -> int | None:
-    total = 0
-    for count in counts:
-        if count is None:
-            return None
-        total += count
-    return total

@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
-from migbench.benchmark import questions_of, source_of
+from migbench.benchmark import source_of
 from migbench.data.annotations import Annotations, Instance
 from migbench.environment import new_manifest
 from migbench.errors import DataError
 from migbench.models import Model
 from migbench.run_store import AnswerLine, open_run
+from migbench.selection import questions_of
 from migbench.settings import Settings
 from migbench.tasks import load_tasks, task_hashes
 

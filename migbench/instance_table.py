@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from migbench import chunks
 from migbench.benchmark import ScoredRun
 from migbench.boxes import Box
 from migbench.errors import UsageError
@@ -48,46 +50,53 @@ def write_instances(path: Path, scored: ScoredRun) -> None:
     """
     if path.suffix not in _WRITERS:
         raise UsageError(f"{path}: choose a name that ends in {' or '.join(_WRITERS)}")
-    clusters = scored.annotations.clusters
-    rows = [
-        _row(judgement, clusters[judgement.instance.id], scored.run.lines)
-        for judgement in scored.judgements
-    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[path.suffix](path, rows)
+    _WRITERS[path.suffix](path, _row_groups(scored))
 
 
-def _write_parquet(path: Path, rows: Sequence[Row]) -> None:
+def _row_groups(scored: ScoredRun) -> Iterator[list[Row]]:
+    clusters = scored.annotations.clusters
+    judgements = iter(scored.judgements)
+    while chunk := list(islice(judgements, chunks.CHUNK)):
+        lines = scored.run.lines_of(
+            each.line.question for each in chunk if each.line and each.line.turn
+        )
+        yield [_row(each, clusters[each.instance.index], lines) for each in chunk]
+
+
+def _write_parquet(path: Path, groups: Iterable[Sequence[Row]]) -> None:
     import pyarrow
     import pyarrow.json
     import pyarrow.parquet
 
     schema = pyarrow.schema([*_COLUMNS.items()])
-    if not rows:  # No text is no JSON.
-        pyarrow.parquet.write_table(schema.empty_table(), path)
-        return
     # By way of JSON: building columns from Python objects makes pyarrow import pandas where there
     # is one, which takes as long as everything else together. JSON has no infinity, which a box
     # under the released protocol may reach, so numbers travel as texts.
     texts = pyarrow.schema([(name, "string") for name in _COLUMNS])
-    lines = msgspec.json.Encoder().encode_lines(
-        {name: None if value is None else str(value) for name, value in row.items()} for row in rows
-    )
-    table = pyarrow.json.read_json(
-        pyarrow.py_buffer(lines),
-        # One block: no row, however long, may straddle two.
-        read_options=pyarrow.json.ReadOptions(block_size=len(lines), use_threads=False),
-        parse_options=pyarrow.json.ParseOptions(explicit_schema=texts),
-    )
-    pyarrow.parquet.write_table(table.cast(schema), path)
+    encoder = msgspec.json.Encoder()
+    with pyarrow.parquet.ParquetWriter(path, schema) as file:
+        for rows in groups:
+            lines = encoder.encode_lines(
+                {name: None if value is None else str(value) for name, value in row.items()}
+                for row in rows
+            )
+            table = pyarrow.json.read_json(
+                pyarrow.py_buffer(lines),
+                # One block: no row, however long, may straddle two.
+                read_options=pyarrow.json.ReadOptions(block_size=len(lines), use_threads=False),
+                parse_options=pyarrow.json.ParseOptions(explicit_schema=texts),
+            )
+            file.write_table(table.cast(schema))
 
 
-def _write_csv(path: Path, rows: Sequence[Row]) -> None:
+def _write_csv(path: Path, groups: Iterable[Sequence[Row]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         # Lines end in CR LF, the module's default: with LF it would leave a CR in a text unquoted.
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
-        writer.writerows(rows)
+        for rows in groups:
+            writer.writerows(rows)
 
 
 _WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}

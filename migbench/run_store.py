@@ -8,8 +8,9 @@ the run is opened again. A folder holds the answers of one model under one set o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Literal
 
@@ -17,6 +18,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from migbench.errors import DataError, UsageError
+from migbench.hash_index import HashIndex
 from migbench.settings import Settings, differences
 
 MANIFEST = "run.json"
@@ -87,28 +89,61 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
+Lines = dict[tuple[str, int], AnswerLine]
+"""Answers by question and turn."""
+
+
 class Run:
-    """A stored run, read-only: its manifest, and its answers by question and turn."""
+    """A stored run, read-only: its manifest, and its answers, read when they are asked for."""
 
     def __init__(self, folder: Path) -> None:
         """Read the folder. Raises `DataError` where it is not a run, naming file and line."""
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self.lines: dict[tuple[str, int], AnswerLine] = {}
-        for line in read_lines(folder / ANSWERS):
-            self._keep(line)
+        self._places = HashIndex()
+        for place, line in _locate_lines(folder / ANSWERS):
+            self._places.add(line.question, place)
 
     @property
     def settings(self) -> Settings:
         """The run's settings."""
         return self.manifest.settings
 
-    def _keep(self, line: AnswerLine) -> None:
-        place = (line.question, line.turn)
-        known = self.lines.get(place)
-        # A late failure (a second attempt, an old process) never hides an answer.
-        if known is None or known.text is None or line.text is not None:
-            self.lines[place] = line
+    @cached_property
+    def lines(self) -> Lines:
+        """All answers by question and turn, read at once and then held in memory."""
+        found: Lines = {}
+        for line in read_lines(self.folder / ANSWERS):
+            _keep(found, line)
+        return found
+
+    def lines_of(self, questions: Iterable[str]) -> Lines:
+        """The answers to these questions, by question and turn."""
+        wanted = set(questions)
+        found: Lines = {}
+        path = self.folder / ANSWERS
+        places = self._places.find(wanted)
+        if not places:
+            return found
+        decoder = msgspec.json.Decoder(AnswerLine)
+        try:
+            with path.open("rb") as file:
+                for place in places:
+                    file.seek(place)
+                    line = decoder.decode(file.readline())
+                    if line.question in wanted:
+                        _keep(found, line)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: was changed while it was read ({error})") from error
+        return found
+
+
+def _keep(lines: Lines, line: AnswerLine) -> None:
+    place = (line.question, line.turn)
+    known = lines.get(place)
+    # A late failure (a second attempt, an old process) never hides an answer.
+    if known is None or known.text is None or line.text is not None:
+        lines[place] = line
 
 
 class RunStore(Run):
@@ -125,9 +160,10 @@ class RunStore(Run):
 
     def append(self, line: AnswerLine) -> None:
         """Store one line; it is with the operating system when this returns."""
+        self._places.add(line.question, self._file.tell())
         self._file.write(msgspec.json.encode(line) + b"\n")
         self._file.flush()
-        self._keep(line)
+        _keep(self.lines, line)
         if line.text is not None:
             self.by_key.setdefault(line.key, line)
 
@@ -214,17 +250,25 @@ def read_manifest(folder: Path) -> Manifest:
 
 def read_lines(path: Path) -> Iterator[AnswerLine]:
     """All that was stored, in that order, failures that an answer followed too."""
+    for _, line in _locate_lines(path):
+        yield line
+
+
+def _locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
+    """All that was stored, and at which byte each line begins."""
     if not path.exists():
         return
     decoder = msgspec.json.Decoder(AnswerLine)
+    place = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return  # Cut off when its writer was killed.
             try:
-                yield decoder.decode(line)
+                yield place, decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise DataError(f"{path}:{number}: {error}") from error
+            place += len(line)
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -18,9 +18,9 @@ from migbench.boxes import Box
 from migbench.data.annotations import (
     Annotations,
     inspect_annotations,
-    normalise_path,
     read_annotations,
 )
+from migbench.data.instances import normalise_path
 from migbench.errors import DataError, UsageError
 
 # --- the two published files ----------------------------------------------------------------------
@@ -59,14 +59,14 @@ def test_published_counts(published: Annotations) -> None:
 
 
 def test_published_clusters(original: Annotations, revised: Annotations) -> None:
-    assert len(set(original.clusters.values())) == 1952
-    assert len(set(revised.clusters.values())) == 1948
+    assert len(set(original.clusters)) == 1952
+    assert len(set(revised.clusters)) == 1948
 
 
 def test_no_published_cluster_crosses_tasks(published: Annotations) -> None:
     tasks: dict[int, set[str]] = {}
     for each in published.instances:
-        tasks.setdefault(published.clusters[each.id], set()).add(each.task)
+        tasks.setdefault(published.clusters[each.index], set()).add(each.task)
     assert {len(found) for found in tasks.values()} == {1}
 
 
@@ -204,7 +204,7 @@ def test_defective_boxes_are_kept_as_they_are(read: Read) -> None:
 def test_image_sets_that_share_an_image_by_any_chain_are_one_cluster(read: Read) -> None:
     chains = [["a", "b"], ["c", "d"], ["x", "y"], ["d", "e"], ["e", "a"]]
     annotations = read(*(record(images=images) for images in chains))
-    assert [annotations.clusters[each.id] for each in annotations.instances] == [0, 0, 1, 0, 0]
+    assert [annotations.clusters[each.index] for each in annotations.instances] == [0, 0, 1, 0, 0]
 
 
 # --- files that cannot be read --------------------------------------------------------------------

@@ -16,9 +16,9 @@ from archive_files import CONTENTS, NAMES, below, files_in, write_tar, write_zip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migbench.data.annotations import normalise_path
 from migbench.data.archives import Entry, Limits, Unpacked, match_names, unpack
 from migbench.data.images import ImageFolder
+from migbench.data.instances import normalise_path
 from migbench.errors import DataError
 
 # --- unpacking ------------------------------------------------------------------------------------

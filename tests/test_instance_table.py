@@ -65,7 +65,7 @@ def row(scored: ScoredRun, judgement: Judgement) -> dict[str, Any]:
         "index": instance.index,
         "task": instance.task,
         "image_set": instance.image_set,
-        "cluster": scored.annotations.clusters[instance.id],
+        "cluster": scored.annotations.clusters[instance.index],
         "target_image": instance.target_image + 1,
         **{f"truth_{edge}": value for edge, value in zip(edges, judgement.truth, strict=True)},
         **{f"box_{edge}": value for edge, value in zip(edges, box, strict=True)},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from msgspec.structs import replace
 from synthetic_runs import stored
 
 from migbench.benchmark import ScoredRun, score_run
+from migbench.chunks import Chunked
 from migbench.data.annotations import Annotations
 from migbench.errors import UsageError
 from migbench.importing import read_released, store_import
@@ -63,11 +66,11 @@ def resampled(runs: dict[str, Path]) -> ScoredRun:
 def on_original(original: Annotations, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A made-up run on the paper's file, of a model in Table 1; it hits seven clusters of ten."""
     rng = np.random.default_rng(0)
-    solved = rng.random(len(set(original.clusters.values()))) < 0.7
+    solved = rng.random(len(set(original.clusters))) < 0.7
     out = tmp_path_factory.mktemp("original") / "run"
     return stored(
         *(out, original, "llava-onevision-7b", "direct"),
-        lambda instance: bool(solved[original.clusters[instance.id]]),
+        lambda instance: bool(solved[original.clusters[instance.index]]),
     )
 
 
@@ -90,7 +93,7 @@ def test_errors_of_real_answers_are_those_of_cluster_robust_regression(
     for task, figures in run.scores.tasks.items():
         judged = [each for each in run.judgements if each.instance.task == task]
         hits = np.array([each.iou >= HIT_AT for each in judged], dtype=float)
-        clusters = np.array([run.annotations.clusters[each.instance.id] for each in judged])
+        clusters = np.array([run.annotations.clusters[each.instance.index] for each in judged])
         reference = sm.OLS(hits, np.ones(len(hits))).fit(
             cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True
         )
@@ -128,7 +131,9 @@ def test_the_seed_decides_the_resamples(runs: dict[str, Path], resampled: Scored
 
 
 def test_levels_of_difficulty_have_intervals(on_original: Run, original: Annotations) -> None:
-    levels = {each.id: list(Level)[original.clusters[each.id] % 3] for each in original.instances}
+    levels = {
+        each.id: list(Level)[original.clusters[each.index] % 3] for each in original.instances
+    }
     split = DifficultySplit(
         version=original.version,
         sha256=original.sha256,
@@ -143,7 +148,7 @@ def test_levels_of_difficulty_have_intervals(on_original: Run, original: Annotat
         judged = [each for each in scored.judgements if levels[each.instance.id] is level]
         hits = Sums.of(
             [each.iou >= HIT_AT for each in judged],
-            [original.clusters[each.instance.id] for each in judged],
+            [original.clusters[each.instance.index] for each in judged],
         )
         assert figures.intervals is not None
         assert figures.intervals.at_50 == accuracy_interval(hits)
@@ -154,11 +159,13 @@ def test_levels_of_difficulty_have_intervals(on_original: Run, original: Annotat
 def test_a_task_without_an_accuracy_has_no_interval_nor_has_the_macro_average(
     original: Annotations, tmp_path: Path
 ) -> None:
-    some = Annotations(
-        *(original.path, original.sha256, original.version, original.scale),
-        tuple(each for each in original.instances if each.task in ("diff", "reasoning")),
+    chosen = [each for each in original.instances if each.task in ("diff", "reasoning")]
+    some = dataclasses.replace(
+        original,
+        instances=Chunked(len(chosen), lambda start, stop: chosen[start:stop]),
+        counts=Counter(each.task for each in chosen),
     )
-    limit = len(some.instances) - 1
+    limit = len(chosen) - 1
     run = stored(tmp_path / "run", some, "llava-onevision-7b", "direct", lambda _: True, limit)
     scores = score_run(run).scores
     assert scores.tasks["diff"].intervals is not None

@@ -1,4 +1,4 @@
-"""Annotation files: from JSON records to instances, image sets and clusters.
+"""Annotation files: their versions, and their instances, read a chunk at a time.
 
 Two published files are known by their hash: ``original`` (the paper's, boxes in 0-1) and
 ``revised`` (UniVG-R1's, boxes in thousandths). Any other file is ``custom``: its boxes are in 0-1
@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+from array import array
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+import numpy as np
 
-from migbench.boxes import Box
+from migbench import chunks
+from migbench.chunks import Chunked
+from migbench.data.clusters import number_clusters
+from migbench.data.instances import Instance as Instance
+from migbench.data.instances import InstanceBuilder
+from migbench.data.records import find_records
 from migbench.errors import DataError, UsageError
-from migbench.hashing import short_hash
-from migbench.tasks import TaskSpec, load_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,90 +45,37 @@ KNOWN_VERSIONS = {
 }
 """SHA-256 of ``MIG_data.json`` and ``revised_MIG_bench.json``."""
 
-Edges = Annotated[list[float], Meta(min_length=4, max_length=4)]
-
-
-class Record(msgspec.Struct, frozen=True):
-    """One record as it stands in the file."""
-
-    task: str
-    images: Annotated[list[str], Meta(min_length=1)]
-    question: str
-    answer: Edges
-    additional_info: str = ""
-    need_format: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One target box in one image of an image set, and the question that asks for it.
-
-    ``target_image`` counts from 0. ``asked_image`` is the same where the question says in which
-    image to look, else None. ``box`` is in 0-1 of the target image, defects kept.
-    """
-
-    id: str
-    index: int
-    task: str
-    images: tuple[str, ...]
-    question: str
-    target_image: int
-    asked_image: int | None
-    box: Box
-
-    @property
-    def image_set(self) -> str:
-        """A short name for the ordered images shown together."""
-        return short_hash(*self.images)
-
 
 @dataclass(frozen=True)
 class Annotations:
-    """All instances of one annotation file, in its order."""
+    """All instances of one annotation file, in its order, and their number by task.
+
+    Instances are read from the file when they are asked for, a chunk at a time.
+    """
 
     path: Path
     sha256: str
     version: str
     scale: float
-    instances: tuple[Instance, ...]
+    instances: Chunked[Instance]
+    counts: Counter[str]
 
     @cached_property
     def by_id(self) -> dict[str, Instance]:
-        """Instances by id."""
+        """Instances by id, all in memory."""
         return {instance.id: instance for instance in self.instances}
 
     @cached_property
-    def counts(self) -> Counter[str]:
-        """Number of instances by task."""
-        return Counter(instance.task for instance in self.instances)
-
-    @cached_property
-    def clusters(self) -> dict[str, int]:
-        """Cluster number by instance id: instances whose image sets share an image, by any chain.
+    def clusters(self) -> Sequence[int]:
+        """Every instance's cluster: image sets that share an image, by any chain, are one.
 
         Answers within a cluster are not independent; clusters are the unit of standard errors.
         """
-        parent: dict[str, str] = {}
-
-        def root(image: str) -> str:
-            while (up := parent.setdefault(image, image)) != image:
-                parent[image] = parent[up]
-                image = up
-            return image
-
-        for instance in self.instances:
-            first, *others = (root(image) for image in instance.images)
-            for other in others:
-                parent[other] = first
-        numbers: dict[str, int] = {}
-        return {
-            instance.id: numbers.setdefault(root(instance.images[0]), len(numbers))
-            for instance in self.instances
-        }
+        return number_clusters(instance.images for instance in self.instances)
 
     def cluster_of(self, instance: Instance) -> int:
         """The cluster number of one of these instances."""
-        return self.clusters[instance.id]
+        return self.clusters[instance.index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,110 +120,101 @@ def inspect_annotations(
     """
     if scale is not None and not 0 < scale < math.inf:
         raise UsageError(f"--scale {scale:g}: a positive number is expected, such as 1 or 1000")
-    content = _read_bytes(path)
-    digest = hashlib.sha256(content).hexdigest()
-    version = KNOWN_VERSIONS.get(digest, Version("custom", scale or 1))
-    if scale is not None and scale != version.scale:
-        raise DataError(f"{path}: is the {version.name} file, with scale {version.scale:g}")
-    builder = _InstanceBuilder(load_tasks(), version.scale)
-    instances: list[Instance] = []
-    problems: list[Problem] = []
-    end = 0
-    for index, raw in enumerate(_split_records(path, content)):
-        # Only commas and white space lie between two records, so the first match is the record.
-        start = content.index(raw, end)
-        end = start + len(memoryview(raw))
-        try:
-            instances.append(builder.build(index, raw))
-        except (ValueError, msgspec.ValidationError) as error:
-            problems.append(Problem(index, _line_at(content, start), str(error)))
-    annotations = Annotations(path, digest, version.name, version.scale, tuple(instances))
-    return annotations, tuple(problems)
+    with _opened(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        version = KNOWN_VERSIONS.get(digest, Version("custom", scale or 1))
+        if scale is not None and scale != version.scale:
+            raise DataError(f"{path}: is the {version.name} file, with scale {version.scale:g}")
+        source = _Source(path, file, InstanceBuilder(version.scale))
+    annotations = Annotations(
+        path, digest, version.name, version.scale, source.instances, source.counts
+    )
+    return annotations, tuple(source.problems)
 
 
-def _read_bytes(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _split_records(path: Path, content: bytes) -> list[msgspec.Raw]:
-    try:
-        return msgspec.json.decode(content, type=list[msgspec.Raw])
-    except msgspec.ValidationError as error:
-        raise DataError(f"{path}: a JSON list of records is expected ({error})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}{_line_of(error, content)}: not valid JSON ({error})") from error
-    except RecursionError as error:
-        raise DataError(
-            f"{path}: a JSON list of records is expected (nested too deeply)"
-        ) from error
+class _Source:
+    """An annotation file, read once to its end and then again wherever it is asked for.
 
-
-def _line_of(error: Exception, content: bytes) -> str:
-    """``:LINE`` where the decoder says at which byte it stopped."""
-    _, found, rest = str(error).partition("(byte ")
-    if not found:
-        return ""
-    return f":{_line_at(content, int(rest.rstrip(')')))}"
-
-
-def _line_at(content: bytes, offset: int) -> int:
-    return content.count(b"\n", 0, offset) + 1
-
-
-class _InstanceBuilder:
-    """Turns records into instances; remembers ids, to number exact duplicates."""
-
-    def __init__(self, tasks: Iterable[TaskSpec], scale: float) -> None:
-        self.tasks = {spec.key: spec for spec in tasks}
-        self.scale = scale
-        self.decoder = msgspec.json.Decoder(Record)
-        self.occurrences: Counter[str] = Counter()
-
-    def build(self, index: int, raw: msgspec.Raw) -> Instance:
-        """One instance. Raises ValueError or msgspec.ValidationError saying what is wrong."""
-        record = self.decoder.decode(raw)
-        spec = self.tasks.get(record.task)
-        if spec is None:
-            raise ValueError(
-                f"task {record.task!r} has no task file (known: {', '.join(self.tasks)})"
-            )
-        images = tuple(normalise_path(image) for image in record.images)
-        target, asked = spec.target_image.find(record.question, record.additional_info)
-        if target is None:
-            raise ValueError(f"does not say which image holds the target ({record.question!r})")
-        if not 1 <= target <= len(images):
-            raise ValueError(f"asks for image {target} of {len(images)}")
-        return Instance(
-            id=self._identify(record, images),
-            index=index,
-            task=record.task,
-            images=images,
-            question=record.question,
-            target_image=target - 1,
-            asked_image=None if asked is None else asked - 1,
-            box=Box(*(edge / self.scale for edge in record.answer)),
-        )
-
-    def _identify(self, record: Record, images: tuple[str, ...]) -> str:
-        name = f"{record.task}-{short_hash(*images, record.question)}"
-        self.occurrences[name] += 1
-        number = self.occurrences[name]
-        return name if number == 1 else f"{name}.{number}"
-
-
-def normalise_path(path: str) -> str:
-    """An image path without leading ``./`` or doubled slashes: the same image, the same name.
-
-    Raises ValueError for a path that is absolute or climbs out of the data folder.
+    Of every instance, 24 bytes are kept: where its record begins and ends, and its place among all.
     """
-    # PurePosixPath would take a quarter of the time in which a run is scored.
-    slashed = path.replace("\\", "/")
-    parts = [part for part in slashed.split("/") if part not in ("", ".")]
-    if "\0" in path:
-        raise ValueError(f"image path {path!r} cannot be the name of a file")
-    if slashed.startswith("/") or ".." in parts or not parts or ":" in parts[0]:
-        raise ValueError(f"image path {path!r} leaves the data folder")
-    return "/".join(parts)
+
+    def __init__(self, path: Path, file: BufferedReader, builder: InstanceBuilder) -> None:
+        """Check every record. Raises `DataError` where the file as a whole is unusable."""
+        self._path = path
+        self._builder = builder
+        self._state = _state(file)
+        self._starts, self._ends, self._indices = array("q"), array("q"), array("q")
+        self.problems: list[Problem] = []
+        self.counts = Counter[str]()
+        names = array("Q")
+        first: list[Instance] = []
+        file.seek(0)
+        for index, record in enumerate(find_records(path, file)):
+            try:
+                instance = builder.build(index, record.raw)
+            except (ValueError, msgspec.ValidationError) as error:
+                self.problems.append(Problem(index, record.line, str(error)))
+                continue
+            self._starts.append(record.start)
+            self._ends.append(record.start + len(memoryview(record.raw)))
+            self._indices.append(index)
+            self.counts[instance.task] += 1
+            names.append(builder.name_number(instance))
+            if len(first) < chunks.CHUNK:
+                first.append(instance)
+        self._check(file)
+        self._occurrences = _occurrences(names)
+        first = [self._numbered(place, instance) for place, instance in enumerate(first)]
+        self.instances = Chunked(len(self._starts), self._read, first)
+
+    def _read(self, start: int, stop: int) -> list[Instance]:
+        begin = self._starts[start]
+        with _opened(self._path) as file:
+            file.seek(begin)
+            content = memoryview(file.read(self._ends[stop - 1] - begin))
+            self._check(file)
+        return [
+            self._numbered(
+                place,
+                self._builder.build(
+                    self._indices[place],
+                    content[self._starts[place] - begin : self._ends[place] - begin],
+                ),
+            )
+            for place in range(start, stop)
+        ]
+
+    def _numbered(self, place: int, instance: Instance) -> Instance:
+        """The instance under an id of its own: exact duplicates after the first have a number."""
+        number = self._occurrences.get(place)
+        return instance if number is None else replace(instance, id=f"{instance.id}.{number}")
+
+    def _check(self, file: BufferedReader) -> None:
+        if _state(file) != self._state:
+            raise DataError(f"{self._path}: was changed while it was in use; start again")
+
+
+def _state(file: BufferedReader) -> tuple[int, int]:
+    """What differs, as a rule, as soon as a file is written to."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _occurrences(names: array[int]) -> dict[int, int]:
+    """For every place whose name occurred before, which occurrence it is: 2 or more."""
+    numbers = np.frombuffer(names, np.uint64)
+    order = np.argsort(numbers, kind="stable")
+    again = numbers[order[1:]] == numbers[order[:-1]]
+    found: dict[int, int] = {}
+    for before, place in zip(order[:-1][again].tolist(), order[1:][again].tolist(), strict=True):
+        found[place] = found.get(before, 1) + 1
+    return found

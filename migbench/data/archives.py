@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from migbench.data import Progress, no_progress
-from migbench.data.annotations import normalise_path
 from migbench.data.images import ImageFolder
+from migbench.data.instances import normalise_path
 from migbench.errors import DataError
 
 SUFFIXES = (".zip", ".tar")

@@ -73,7 +73,7 @@ def count(annotations: Annotations) -> Statistics:
     )
 
 
-def _count_instances(instances: Sequence[Instance], clusters: dict[str, int]) -> TaskStatistics:
+def _count_instances(instances: Sequence[Instance], clusters: Sequence[int]) -> TaskStatistics:
     lengths = [len(each.images) for each in instances]
     return TaskStatistics(
         instances=len(instances),
@@ -81,7 +81,7 @@ def _count_instances(instances: Sequence[Instance], clusters: dict[str, int]) ->
         referred_sets=len(
             {(each.images, *_REFERENCE_BOX.findall(each.question)) for each in instances}
         ),
-        clusters=len({clusters[each.id] for each in instances}),
+        clusters=len({clusters[each.index] for each in instances}),
         fewest_images=min(lengths),
         most_images=max(lengths),
     )

@@ -7,8 +7,7 @@ target each or whose questions are about different objects, ask the same in both
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 
 from migbench.data.annotations import Instance
 from migbench.evaluators.polling import polling
@@ -17,12 +16,12 @@ from migbench.questions import REFERENCE_BOX, Asked, Question
 from migbench.tasks import find_task
 
 
-@dataclass
-class _Group:
-    """The instances of one image set and reference box, by the number that they ask for."""
-
-    reference: str
-    by_number: dict[int, list[Instance]] = field(default_factory=dict)
+def shared_question(instance: Instance) -> tuple[str, ...] | None:
+    """What instances of one question have in common: task, reference box (or ``""``) and images."""
+    if find_task(instance.task).all_at_once is None:
+        return None
+    found = REFERENCE_BOX.search(instance.question)
+    return instance.task, found.group() if found else "", *instance.images
 
 
 def all_at_once(instances: Iterable[Instance]) -> Iterator[Question]:
@@ -31,28 +30,28 @@ def all_at_once(instances: Iterable[Instance]) -> Iterator[Question]:
     The question asks for everything that there is to find, also where an instance is missing from
     the data; only the instances that are there are scored.
     """
-    groups: dict[tuple[str, ...], _Group] = {}
+    groups: dict[tuple[str, ...], list[Instance]] = {}
     for instance in instances:
-        form = find_task(instance.task).all_at_once
-        if form is None:
+        shared = shared_question(instance)
+        if shared is None:
             yield from polling([instance])
-            continue
-        found = REFERENCE_BOX.search(instance.question)
-        reference = found.group() if found else ""
-        group = groups.setdefault((instance.task, reference, *instance.images), _Group(reference))
-        # Without a number of its own, the question is about the image that holds the target.
-        number = form.number(instance.question) or instance.target_image + 1
-        group.by_number.setdefault(number, []).append(instance)
-    for (task, *_), group in groups.items():
-        yield _question(task, group)
+        else:
+            groups.setdefault(shared, []).append(instance)
+    for (task, reference, *_), group in groups.items():
+        yield _question(task, reference, group)
 
 
-def _question(task: str, group: _Group) -> Question:
+def _question(task: str, reference: str, group: Sequence[Instance]) -> Question:
     form = find_task(task).all_at_once
     assert form is not None
+    by_number: dict[int, list[Instance]] = {}
+    for instance in group:
+        # Without a number of its own, the question is about the image that holds the target.
+        number = form.number(instance.question) or instance.target_image + 1
+        by_number.setdefault(number, []).append(instance)
     asked = tuple(
-        Asked(form.noun, number, tuple(found)) for number, found in sorted(group.by_number.items())
+        Asked(form.noun, number, tuple(found)) for number, found in sorted(by_number.items())
     )
-    images = asked[0].instances[0].images
-    text = form.question.format(box=group.reference)
-    return Question(f"{task}-all-{short_hash(*images, group.reference)}", asked, text)
+    images = group[0].images
+    text = form.question.format(box=reference)
+    return Question(f"{task}-all-{short_hash(*images, reference)}", asked, text)

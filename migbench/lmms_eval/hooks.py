@@ -172,7 +172,7 @@ def process_results(document: Document, results: Sequence[str]) -> dict[str, Any
         )
         for name, protocol in PROTOCOLS.items()
     }
-    cluster = read_once(data.annotations).clusters[question.targets[0].id]
+    cluster = read_once(data.annotations).cluster_of(question.targets[0])
     return {
         name: _item(values, cluster)
         for name, values in _values(judged["standard"], judged["released"])

@@ -3,7 +3,7 @@
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.comparison import Comparison, Side, compare
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
-from migbench.scoring.intervals import gather, with_intervals
+from migbench.scoring.intervals import Reached, gathered, with_intervals
 from migbench.scoring.judging import Judge, Judgement, judge
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.protocols import PROTOCOLS, Protocol
@@ -28,12 +28,13 @@ __all__ = [
     "Level",
     "Outcome",
     "Protocol",
+    "Reached",
     "Rule",
     "Scores",
     "Side",
     "TaskScores",
     "compare",
-    "gather",
+    "gathered",
     "judge",
     "macro_average",
     "read_split",

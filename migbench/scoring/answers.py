@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from migbench.boxes import Box
 from migbench.corrections import Correction
@@ -13,7 +14,7 @@ from migbench.questions import Asked, Question, Turn
 from migbench.run_store import AnswerLine
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AnswerInContext:
     """One answered turn: what was asked, what was shown, what was said, and in which dialect.
 
@@ -33,7 +34,7 @@ class AnswerInContext:
         """The raw answer."""
         return self.line.text or ""
 
-    @property
+    @cached_property
     def asked(self) -> list[Asked]:
         """The boxes that this answer is to give."""
         return [self.question.asked[place] for place in self.turn.grounds]

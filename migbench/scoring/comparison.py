@@ -6,8 +6,13 @@ second run hits and the first does not, so a task's difference is ``wins - losse
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import heapq
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -26,11 +31,14 @@ from migbench.settings import AnnotationSource
 
 @dataclass(frozen=True)
 class Side:
-    """One scored run in a comparison; ``label`` names it in messages and results."""
+    """One scored run in a comparison; ``label`` names it in messages and results.
+
+    Judgements are in the annotation file's order.
+    """
 
     label: str
     scores: Scores
-    judgements: Sequence[Judgement]
+    judgements: Iterable[Judgement]
     cluster_of: ClusterOf
 
 
@@ -94,14 +102,27 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: Bootstrap | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One target in both runs: whether each hits it, None where it has no answer."""
+Hit = bool | None
+"""Whether a run hits a target; None where it has no answer."""
 
-    task: str
-    cluster: int
-    first: bool | None
-    second: bool | None
+
+class Pairs:
+    """A task's targets in both runs: by what becomes of them, and what is gained in each cluster.
+
+    Nine bytes a target.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.counts: Counter[tuple[Hit, Hit]] = Counter()
+        self.gains = array("b")
+        self.clusters = array("q")
+
+    def add(self, first: Hit, second: Hit, cluster: int) -> None:
+        """One more target, which each run hits or not."""
+        self.counts[first, second] += 1
+        self.gains.append(bool(second) - bool(first))
+        self.clusters.append(cluster)
 
 
 def compare(
@@ -116,32 +137,22 @@ def compare(
     protocols, or have no target in common.
     """
     _refuse_what_differs(first, second)
-    ours, theirs = _results(first), _results(second)
-    pairs = [
-        Pair(
-            judgement.instance.task,
-            first.cluster_of(judgement.instance),
-            ours[target],
-            theirs[target],
-        )
-        for judgement in first.judgements
-        if (target := judgement.instance.id) in theirs
-    ]
-    if not pairs:
+    pairs = {task: Pairs() for task in first.scores.tasks}
+    alone: Counter[int] = Counter()
+    results = heapq.merge(_results(first, 0), _results(second, 1), key=lambda each: each.place)
+    for _, same_target in groupby(results, key=lambda each: each.place):
+        found = list(same_target)
+        if len(found) == 1:
+            alone[found[0].side] += 1
+        else:
+            ours, theirs = found
+            pairs[ours.task].add(ours.hit, theirs.hit, ours.cluster)
+    groups = {task: group for task, group in pairs.items() if group.gains}
+    if not groups:
         raise UsageError(f"{first.label} and {second.label} have no target in common")
-    groups = {
-        task: group
-        for task in first.scores.tasks
-        if (group := [pair for pair in pairs if pair.task == task])
-    }
     counts = {task: _count(group) for task, group in groups.items()}
     gains = {
-        task: Gains.of(
-            [bool(pair.second) - bool(pair.first) for pair in group],
-            [pair.cluster for pair in group],
-            bootstrap,
-            stream,
-        )
+        task: Gains.of(group.gains, group.clusters, bootstrap, stream)
         for stream, (task, group) in enumerate(groups.items())
         if counts[task].difference is not None
     }
@@ -153,8 +164,8 @@ def compare(
         annotations=first.scores.annotations,
         tasks=tasks,
         macro=_macro(tasks, [*gains.values()], seed),
-        only_first=len(ours) - len(pairs),
-        only_second=len(theirs) - len(pairs),
+        only_first=alone[0],
+        only_second=alone[1],
         seed=seed,
         bootstrap=bootstrap,
     )
@@ -178,37 +189,51 @@ def _refuse_what_differs(first: Side, second: Side) -> None:
             )
 
 
-def _results(side: Side) -> dict[str, bool | None]:
-    """By instance id: whether the run hits it, None where it has no answer."""
-    accepted = side.scores.accepted_model_errors
-    return {
-        judgement.instance.id: (
-            None
-            if judgement.outcome is Outcome.MODEL_ERROR and not accepted
-            else judgement.iou >= HIT_AT
-        )
-        for judgement in side.judgements
-    }
+class _Result(NamedTuple):
+    """What becomes of a target, by its place in the annotation file, in the run of one side."""
+
+    place: int
+    task: str
+    side: int
+    hit: Hit
+    cluster: int
 
 
-def _count(pairs: Sequence[Pair]) -> Paired:
-    """One task's pairs, counted."""
-    answered = [pair for pair in pairs if None not in (pair.first, pair.second)]
-    wins = sum(pair.second is True and not pair.first for pair in answered)
-    losses = sum(pair.first is True and not pair.second for pair in answered)
-    complete = len(answered) == len(pairs)
+def _results(run: Side, side: int) -> Iterator[_Result]:
+    accepted = run.scores.accepted_model_errors
+    for judgement in run.judgements:
+        unanswered = judgement.outcome is Outcome.MODEL_ERROR and not accepted
+        hit = None if unanswered else judgement.iou >= HIT_AT
+        instance = judgement.instance
+        yield _Result(instance.index, instance.task, side, hit, run.cluster_of(instance))
+
+
+def _count(pairs: Pairs) -> Paired:
+    """One task's pairs as figures."""
+    n = pairs.counts.total()
+    both, wins, losses, neither = (
+        pairs.counts[hits] for hits in ((True, True), (False, True), (True, False), (False, False))
+    )
+    unanswered = n - both - wins - losses - neither
     return Paired(
-        n=len(pairs),
-        both=sum(pair.first is True and pair.second is True for pair in answered),
+        n=n,
+        both=both,
         wins=wins,
         losses=losses,
-        neither=sum(pair.first is False and pair.second is False for pair in answered),
-        unanswered=len(pairs) - len(answered),
-        first=_accuracy([pair.first for pair in pairs]),
-        second=_accuracy([pair.second for pair in pairs]),
-        difference=100 * (wins - losses) / len(pairs) if complete else None,
-        clusters=len({pair.cluster for pair in pairs}),
+        neither=neither,
+        unanswered=unanswered,
+        first=_accuracy(pairs, 0),
+        second=_accuracy(pairs, 1),
+        difference=None if unanswered else 100 * (wins - losses) / n,
+        clusters=len(set(pairs.clusters)),
     )
+
+
+def _accuracy(pairs: Pairs, side: int) -> float | None:
+    hits: Counter[Hit] = Counter()
+    for pair, number in pairs.counts.items():
+        hits[pair[side]] += number
+    return None if hits[None] else 100 * hits[True] / pairs.counts.total()
 
 
 def _with_evidence(tasks: Mapping[str, Paired], gains: Mapping[str, Gains]) -> dict[str, Paired]:
@@ -246,11 +271,6 @@ def _macro(tasks: Mapping[str, Paired], gains: Sequence[Gains], seed: int) -> Ma
         return macro
     evidence = macro_evidence(gains, seed)
     return replace(macro, interval=evidence.interval, p=evidence.p, smallest=evidence.smallest)
-
-
-def _accuracy(hits: Sequence[bool | None]) -> float | None:
-    known = [hit for hit in hits if hit is not None]
-    return 100 * sum(known) / len(known) if len(known) == len(hits) else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -135,7 +135,8 @@ class DifficultySplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 f"({self.sha256[:12]}), not for {annotations.path} "
                 f"({annotations.version} {annotations.sha256[:12]})"
             )
-        if self.levels.keys() != annotations.by_id.keys():
+        known = len(self.levels) == len(annotations.instances)
+        if not known or any(each.id not in self.levels for each in annotations.instances):
             raise DataError(
                 f"the difficulty split has not the instances of {annotations.path}; make it again"
             )

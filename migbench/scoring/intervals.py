@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -97,15 +97,17 @@ def _macro_interval(groups: Sequence[Group], place: int) -> Interval | None:
     )
 
 
-def gather(
-    judgements: Iterable[Judgement], cluster_of: ClusterOf, key_of: Callable[[Judgement], Key]
-) -> dict[Key, Reached]:
-    """Judged targets in the groups that ``key_of`` puts them into."""
-    groups: dict[Key, Reached] = {}
+def gathered(
+    judgements: Iterable[Judgement],
+    groups: dict[Key, Reached],
+    cluster_of: ClusterOf,
+    key_of: Callable[[Judgement], Key],
+) -> Iterator[Judgement]:
+    """The judgements, each target put into its group (the one ``key_of`` says) as it passes."""
     for judgement in judgements:
         group = groups.setdefault(key_of(judgement), Reached())
         group.add(judgement.iou, cluster_of(judgement.instance))
-    return groups
+        yield judgement
 
 
 def with_intervals(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -12,6 +13,9 @@ from migbench.scoring.judging import Judgement
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.uncertainty import Interval
 from migbench.settings import AnnotationSource
+
+THRESHOLDS = (0.3, 0.5, 0.7)
+"""The IoUs at which a target counts as hit, for one accuracy each."""
 
 
 class Intervals(msgspec.Struct, frozen=True):
@@ -99,26 +103,24 @@ def summarise_tasks(
     judgements: Iterable[Judgement], tasks: Sequence[str], *, accept_model_errors: bool = False
 ) -> dict[str, TaskScores]:
     """Scores by task, in the order of ``tasks``; those without targets are left out."""
-    groups: dict[str, list[Judgement]] = {task: [] for task in tasks}
+    tallies = {task: _TaskTally() for task in tasks}
     for judgement in judgements:
-        groups[judgement.instance.task].append(judgement)
-    return {
-        task: _summarise_task(group, accept_model_errors) for task, group in groups.items() if group
-    }
+        tallies[judgement.instance.task].add(judgement)
+    return {task: tally.scores(accept_model_errors) for task, tally in tallies.items() if tally.n}
 
 
 def summarise_levels(
     judgements: Iterable[Judgement], split: DifficultySplit, *, accept_model_errors: bool = False
 ) -> DifficultyScores:
     """Figures by level of a split that has every instance judged; all three levels are named."""
-    groups: dict[Level, list[Judgement]] = {level: [] for level in Level}
+    tallies = {level: _Tally() for level in Level}
     for judgement in judgements:
-        groups[split.levels[judgement.instance.id]].append(judgement)
+        tallies[split.levels[judgement.instance.id]].add(judgement)
     return DifficultyScores(
         split=split.hash,
         rule=split.rule.name,
         counts=split.counts,
-        levels={level: _figures(group, accept_model_errors) for level, group in groups.items()},
+        levels={level: tally.figures(accept_model_errors) for level, tally in tallies.items()},
     )
 
 
@@ -136,35 +138,66 @@ def macro_average(tasks: Mapping[str, TaskScores]) -> MacroScores:
     )
 
 
-def _summarise_task(group: Sequence[Judgement], accept_model_errors: bool) -> TaskScores:
-    named = [each for each in group if each.prediction.named_image is not None]
-    return TaskScores(
-        **msgspec.structs.asdict(_figures(group, accept_model_errors)),
-        flags={flag: sum(flag in each.flags for each in group) for flag in Flag},
-        repaired_truths=sum(each.truth != each.instance.box for each in group),
-        named_images=NamedImages(
-            named=len(named),
-            right=sum(each.prediction.named_image == each.instance.target_image for each in named),
-        ),
-    )
+@dataclass
+class _Tally:
+    """Judgements of a group, summed up one by one; their order decides on the IoUs' last digits."""
+
+    n: int = 0
+    overlaps: float = 0.0
+    reached: dict[float, int] = field(default_factory=lambda: dict.fromkeys(THRESHOLDS, 0))
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+
+    def add(self, judgement: Judgement) -> None:
+        """Count one target."""
+        self.n += 1
+        self.overlaps += judgement.iou
+        self.outcomes[judgement.outcome] += 1
+        for threshold in THRESHOLDS:
+            self.reached[threshold] += judgement.iou >= threshold
+
+    def figures(self, accept_model_errors: bool) -> Figures:
+        """What the group comes to."""
+        complete = self.n > 0 and (accept_model_errors or not self.outcomes[Outcome.MODEL_ERROR])
+        at_30, at_50, at_70 = (
+            100 * reached / self.n if complete else None for reached in self.reached.values()
+        )
+        return Figures(
+            at_30=at_30,
+            at_50=at_50,
+            at_70=at_70,
+            mean_iou=self.overlaps / self.n if complete else None,
+            n=self.n,
+            outcomes=self.outcomes,
+        )
 
 
-def _figures(group: Sequence[Judgement], accept_model_errors: bool) -> Figures:
-    outcomes = {one: sum(each.outcome is one for each in group) for one in Outcome}
-    complete = bool(group) and (accept_model_errors or not outcomes[Outcome.MODEL_ERROR])
-    overlaps = [each.iou for each in group]
-    return Figures(
-        at_30=_share(overlaps, 0.3) if complete else None,
-        at_50=_share(overlaps, 0.5) if complete else None,
-        at_70=_share(overlaps, 0.7) if complete else None,
-        mean_iou=sum(overlaps) / len(overlaps) if complete else None,
-        n=len(group),
-        outcomes=outcomes,
-    )
+@dataclass
+class _TaskTally(_Tally):
+    """The same for a task, with what only tasks report."""
 
+    flags: dict[Flag, int] = field(default_factory=lambda: dict.fromkeys(Flag, 0))
+    repaired_truths: int = 0
+    named: int = 0
+    named_right: int = 0
 
-def _share(overlaps: Sequence[float], threshold: float) -> float:
-    return 100 * sum(overlap >= threshold for overlap in overlaps) / len(overlaps)
+    def add(self, judgement: Judgement) -> None:
+        """Count one target."""
+        super().add(judgement)
+        instance, named_image = judgement.instance, judgement.prediction.named_image
+        for flag in judgement.flags:
+            self.flags[flag] += 1
+        self.repaired_truths += judgement.truth != instance.box
+        self.named += named_image is not None
+        self.named_right += named_image == instance.target_image
+
+    def scores(self, accept_model_errors: bool) -> TaskScores:
+        """What the task comes to."""
+        return TaskScores(
+            **msgspec.structs.asdict(self.figures(accept_model_errors)),
+            flags=self.flags,
+            repaired_truths=self.repaired_truths,
+            named_images=NamedImages(named=self.named, right=self.named_right),
+        )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

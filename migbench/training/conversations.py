@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from migbench.data.annotations import normalise_path
+from migbench.data.instances import normalise_path
 
 IMAGE = "<image>"
 

@@ -128,7 +128,7 @@ def test_standard_errors_are_clustered_by_image(mini: Path, declare: Declare) ->
     mean = sum(hits.values()) / len(hits)
     off: dict[int, float] = defaultdict(float)
     for key, hit in hits.items():
-        off[annotations.clusters[key]] += hit - mean
+        off[annotations.cluster_of(annotations.by_id[key])] += hit - mean
     assert 1 < len(off) < len(hits)
     found = figures(done, "migbench_region")
     # lmms-eval takes n - 1 for the variance, and n for what covaries within a cluster.
