@@ -30,7 +30,7 @@ LARGEST = 4_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """One size's figures: CPU seconds of reading the answers, and of all else that scoring does."""
+    """One size's figures: CPU seconds of finding the answers, and of all else that scoring does."""
 
     answers: int
     read_seconds: float
@@ -56,7 +56,7 @@ def measure(answers: int, small: Path, folder: Path, seed: int) -> Size:
 
 def show(sizes: Sequence[Size]) -> str:
     """The table; ratios are to the size before, as multiples of what it has more answers."""
-    header = ["Answers", "Read s", "Score s", "Answers/s", "Peak MB", "x time", "x MB", "x answers"]
+    header = ["Answers", "Find s", "Score s", "Answers/s", "Peak MB", "x time", "x MB", "x answers"]
     rows = []
     for before, one in zip([None, *sizes], sizes, strict=False):
         ratios = ["", "", ""]

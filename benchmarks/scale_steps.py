@@ -81,7 +81,7 @@ def _answered(instance: Instance, draws: random.Random) -> AnswerLine:
 
 
 def score(folder: Path) -> dict[str, float]:
-    """Read and score the run as ``migbench score`` does; CPU seconds of both, and the accuracy."""
+    """Find and score the answers as ``migbench score`` does; CPU seconds of both, the accuracy."""
     started = time.process_time()
     run = Run(folder / "run")
     read = time.process_time()
