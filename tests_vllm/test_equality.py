@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from asking import ask_all, ask_benchmark, parting
+from conftest import picture
+from PIL import Image, ImageOps
 
-from migbench.messages import Generation, ImageFile, Request
+from migbench.messages import Adapter, Generation, ImageFile, Request
 from model_adapters.openai.adapter import OpenAIAdapter
 from model_adapters.transformers.adapter import TransformersAdapter
 from model_adapters.vllm.adapter import VllmAdapter
@@ -77,6 +79,35 @@ def test_images_of_any_size_shape_and_format(
             assert other.text == expected.text, (
                 f"{adapter}, {shown}: {parting(transformers, request, expected.text, other.text)}"
             )
+
+
+def test_turned_and_transparent_images_differ_as_the_server_changes_them(
+    vllm: VllmAdapter,
+    served: OpenAIAdapter,
+    transformers: TransformersAdapter,
+    loop: asyncio.Runner,
+    tmp_path: Path,
+) -> None:
+    stored, turn = picture(150, 100), Image.Exif()
+    turn[0x0112] = 6  # to be shown turned by a quarter
+    stored.save(tmp_path / "turned.png", exif=turn)
+    ImageOps.exif_transpose(Image.open(tmp_path / "turned.png")).save(tmp_path / "upright.png")
+    stored.putalpha(Image.linear_gradient("L").resize(stored.size))
+    stored.save(tmp_path / "transparent.png")
+    white = Image.new("RGBA", stored.size, "white")
+    white.paste(stored, mask=stored.split()[3])
+    white.convert("RGB").save(tmp_path / "white.png")
+
+    def said(adapter: Adapter, *names: str) -> list[str]:
+        requests = [about([ImageFile(name, tmp_path / name)]) for name in names]
+        return [answer.text for answer in ask_all(adapter, requests, loop)]
+
+    # Boxes lie in the image as it is stored, and so it is shown: by us, not by the server.
+    as_stored = said(transformers, "turned.png", "transparent.png")
+    assert said(vllm, "turned.png", "transparent.png") == as_stored
+    changed = said(served, "turned.png", "transparent.png")
+    assert changed == said(transformers, "upright.png", "white.png")
+    assert set(changed).isdisjoint(as_stored)
 
 
 def test_system_prompts_and_texts_between_images(

@@ -94,4 +94,7 @@ class ImageDecoder:
 
 
 def _decoded(image: ImageFile) -> DecodedImage:
-    return DecodedImage(image.open(), image.digest())
+    pixels = image.open()
+    # vLLM turns an image as its metadata say; boxes lie in the image as it is stored.
+    pixels.info.clear()
+    return DecodedImage(pixels, image.digest())

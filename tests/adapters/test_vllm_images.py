@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from migbench.messages import ImageFile, ModelError
 from model_adapters.vllm.images import DecodedImage, ImageDecoder
@@ -73,6 +73,19 @@ def test_images_come_in_order_named_by_their_content(
     assert [image.media_id for image in decoded] == [images[i].digest() for i in (2, 0, 2)]
     assert sorted(decoding.names) == ["0.png", "2.png"]
     assert all(name.startswith("decode") for name in decoding.threads)
+
+
+@pytest.mark.parametrize("name", ["turned.jpg", "turned.png", "turned.webp"])
+def test_no_image_says_that_it_is_to_be_turned(tmp_path: Path, name: str) -> None:
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / name, exif=turn)
+    with Image.open(tmp_path / name) as stored:
+        assert ImageOps.exif_transpose(stored).size == (20, 30)
+    decoder = ImageDecoder(threads=1, cache_bytes=0)
+    (image,) = run(decoder.decode([ImageFile(name, tmp_path / name)]))
+    decoder.close()
+    assert ImageOps.exif_transpose(image.pixels).size == (30, 20)
 
 
 def test_requests_at_the_same_time_share_the_work(
