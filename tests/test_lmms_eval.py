@@ -260,7 +260,8 @@ def test_failures_are_told_from_answers(text: str, failed: bool) -> None:
 def test_without_lmms_eval_its_adapter_says_how_to_get_it(
     mini: Annotations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "lmms_eval", None)
+    for module in ("lmms_eval", "lmms_eval.models"):
+        monkeypatch.setitem(sys.modules, module, None)
     done = migbench(
         *("run", "--model", "qwen2_5_vl", "--adapter", "lmms-eval", "--dialect", "qwen2.5-vl"),
         *("--data", mini.path, "--out", tmp_path / "run"),
