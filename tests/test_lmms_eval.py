@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import Done, migbench
-from data_files import write_images
+from data_files import record, write_annotations, write_images
 
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.dialects import load_dialects
@@ -180,6 +181,21 @@ def test_documents_hold_images_by_path_then_the_question(mini: Annotations, decl
     assert [image.size for image in hooks.doc_to_visual(second)]
 
 
+def test_questions_on_one_image_set_follow_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = [["a.png", "b.png"], ["c.png", "d.png"], ["a.png", "b.png"]]
+    asked = [
+        record(images=images, question=f"Where is {number}?") for number, images in enumerate(sets)
+    ]
+    path = write_annotations(tmp_path / "mine.json", *asked)
+    monkeypatch.setenv("MIGBENCH_DATA", str(path))
+    monkeypatch.setenv("MIGBENCH_DIALECT", "qwen2-vl")
+    found = hooks.polling(records(read_annotations(path), "diff"))
+    order = [hooks.doc_to_text(each).split("?")[0] for each in found]
+    assert order == ["Where is 0", "Where is 2", "Where is 1"]
+
+
 def test_another_annotation_file_is_refused(mini: Annotations, declare: None) -> None:
     other = Records(["Where?"], "diff")
     with pytest.raises(UsageError, match="another annotation file than MIGBENCH_DATA"):
@@ -236,6 +252,22 @@ def test_a_failure_has_no_score(mini: Annotations, declare: None) -> None:
 )
 def test_failures_are_told_from_answers(text: str, failed: bool) -> None:
     assert failure(text) == (text if failed else None)
+
+
+# --- the adapter ----------------------------------------------------------------------------------
+
+
+def test_without_lmms_eval_its_adapter_says_how_to_get_it(
+    mini: Annotations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("lmms_eval", "lmms_eval.models"):
+        monkeypatch.setitem(sys.modules, module, None)
+    done = migbench(
+        *("run", "--model", "qwen2_5_vl", "--adapter", "lmms-eval", "--dialect", "qwen2.5-vl"),
+        *("--data", mini.path, "--out", tmp_path / "run"),
+    )
+    assert done.status == 2
+    assert "docs/lmms-eval.md says how" in done.err
 
 
 # --- logs -----------------------------------------------------------------------------------------

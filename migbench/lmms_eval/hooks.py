@@ -21,7 +21,7 @@ from migbench.lmms_eval.declared import DATA, Declared, declared_data, declared_
 from migbench.lmms_eval.failures import failure
 from migbench.lmms_eval.questions import Reference, questions_by_id, read_once
 from migbench.messages import ImageFile
-from migbench.questions import Question, Strategy
+from migbench.questions import Question, Strategy, image_sets
 from migbench.run_store import AnswerLine
 from migbench.scoring import PROTOCOLS, Judge, Judgement, Outcome, judge
 from migbench.scoring.judging import HIT_AT
@@ -59,9 +59,10 @@ def _documents(records: Any, evaluator: str) -> Any:
             f"lmms-eval does not tell which file it read, so set {DATA}"
         )
     task = records.info.config_name
-    questions = [
-        each for each in questions_by_id(data.annotations, evaluator).values() if each.task == task
-    ]
+    asked = questions_by_id(data.annotations, evaluator).values()
+    # Those on one image set together, so that a model that caches prefixes sees every set once.
+    sets = image_sets(each for each in asked if each.task == task)
+    questions = [each for together in sets for each in together]
     if not questions:
         raise DataError(f"{data.annotations}: has no instances of {task}")
     image = cache(data.image)
