@@ -90,5 +90,5 @@ def test_prefill_counts_what_the_cache_did_not_serve(tmp_path: Path) -> None:
     assert polling["requests"] == 30
     assert polling["shown"] > polling["prefilled"] == polling["once"] == at_once["once"]
     assert at_once["requests"] < 30
-    assert at_once["prefilled"] == at_once["shown"] == at_once["once"]
-    assert polling["cached_tokens"] > at_once["cached_tokens"] == 0
+    assert at_once["prefilled"] == at_once["once"] <= at_once["shown"] < polling["shown"]
+    assert polling["cached_tokens"] > at_once["cached_tokens"]

@@ -22,8 +22,8 @@ from migbench.training.answers import DIALECT, write_box
 from migbench.training.conversations import Conversation, Exchange
 from migbench.training.encoding import UNLABELLED, Encoder, Pixels, TooLongError
 from migbench.training.sources import SINGLE, SceneSource
-from model_adapters.transformers.generation import ChatModel
 from model_adapters.transformers.loading import load
+from model_adapters.transformers.prompts import Preparer
 
 torch = pytest.importorskip("torch")
 
@@ -33,6 +33,12 @@ EVERY_TASK = pytest.mark.parametrize("task", [SINGLE, *TASKS])
 @pytest.fixture(scope="module")
 def loaded(checkpoint: Path) -> Any:
     return load(str(checkpoint))
+
+
+@pytest.fixture(scope="module")
+def preparer(checkpoint: Path) -> Preparer:
+    """The transformers adapter's, which takes its processor over."""
+    return Preparer(load(str(checkpoint)).processor, image_cache_bytes=0, template={})
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +53,7 @@ def text_of(encoder: Encoder, tokens: Any) -> str:
 
 @EVERY_TASK
 def test_prompts_are_those_of_an_evaluation(
-    encoder: Encoder, loaded: Any, tmp_path: Path, task: str
+    encoder: Encoder, preparer: Preparer, tmp_path: Path, task: str
 ) -> None:
     """Tokens and pixels before the answer are the transformers adapter's for this question."""
     example = SceneSource(task, seed=5).example(3)
@@ -59,7 +65,7 @@ def test_prompts_are_those_of_an_evaluation(
     (exchange,) = example.conversation.exchanges
     asked = exchange.question.replace("<image>", "")
     request = Request((*files, asked))
-    prepared = ChatModel(loaded).prepare(request).inputs
+    prepared = preparer.prepare(request).inputs
     encoded = encoder.encode(example.conversation, example.images)
     asked_tokens = encoded.tokens[encoded.labels == UNLABELLED]
     assert asked_tokens.tolist() == prepared["input_ids"][0].tolist()
