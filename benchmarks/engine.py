@@ -91,7 +91,7 @@ class Work:
 
 
 def engines(
-    work: Work, vllm_python: str | None, batch_size: str, engine_args: str
+    work: Work, vllm_python: str | None, batch_size: str, engine_args: Sequence[str]
 ) -> dict[str, Callable[[str], Outcome] | None]:
     """The engines by name; None for those that are not installed."""
     here = sys.executable
@@ -104,11 +104,11 @@ def engines(
         "vLLM's LLM.chat, all at once": None,
     }
     if vllm_python:
-        given = f"--engine-args={engine_args}"
+        given = [f"--engine-args={pair}" for pair in engine_args]
         found |= {
-            "migbench, vllm": lambda name: work.migbench(name, "vllm", vllm_python, given),
+            "migbench, vllm": lambda name: work.migbench(name, "vllm", vllm_python, *given),
             "vLLM's LLM.chat, all at once": lambda name: work.step(
-                name, "vllm", vllm_python, given
+                name, "vllm", vllm_python, *given
             ),
         }
     return found
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=32)
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--batch-size", default="auto", help="of the transformers adapter")
-    parser.add_argument("--engine-args", default="{}", help="of vLLM, as JSON")
+    parser.add_argument("--engine-args", action="append", default=[], help="of vLLM: KEY=VALUE")
     parser.add_argument("--vllm-python", type=Path, help="an interpreter that has vLLM")
     parser.add_argument("--json", type=Path, help="write the record to this file")
     options = parser.parse_args()

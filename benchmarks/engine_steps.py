@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from migbench.benchmark import make_plan, strategy_of
 from migbench.data.images import locate_data
 from migbench.dialects import PromptSet, ask
@@ -110,13 +112,14 @@ def vllm(options: argparse.Namespace) -> Record:
     """Ask vLLM's own entry point for everything at once."""
     from vllm import LLM, SamplingParams
 
+    pairs = [pair.partition("=") for pair in options.engine_args]
     engine = LLM(
         model=str(options.checkpoint),
         dtype=options.dtype,
         seed=0,
         generation_config="vllm",
         limit_mm_per_prompt={"image": 6},
-        **json.loads(options.engine_args),
+        **{key: yaml.safe_load(value) for key, _, value in pairs},
     )
     asked = list(requests_of(str(options.checkpoint), options.data, options))
     chats: Any = [
@@ -175,7 +178,7 @@ def main() -> None:
         step.add_argument("--limit", type=int)
         step.add_argument("--max-new-tokens", type=int, default=32)
         step.add_argument("--dtype", default="auto")
-        step.add_argument("--engine-args", default="{}")
+        step.add_argument("--engine-args", action="append", default=[])
     steps.add_parser("build-7b").add_argument("folder", type=Path)
     options = parser.parse_args()
     if options.step == "build-7b":

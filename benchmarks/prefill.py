@@ -5,8 +5,9 @@
 
 Every form of asking is run on the whole annotation file, with a tiny checkpoint and stand-ins for
 the images. Each answer says how many of its prompt's tokens a prefix cache served; an image whose
-tokens are not all among them had to be computed. Ideally that happens once for every image of every
-image set; without a cache, whenever an image is shown.
+tokens are not among them had to be computed. Ideally that happens once for every image of every
+image set; without a cache, whenever an image is shown. A cache of whole blocks (vLLM's) serves an
+image when it serves all blocks but the one in which the image ends.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from migbench.scoring.judging import replay
 from migbench.selection import questions_of
 
 HERE = Path(__file__).parent
-EDGE = 112
-"""Pixels: 16 tokens of Qwen2-VL, a block of vLLM's cache."""
+EDGE = 224
+"""Pixels: 64 tokens of Qwen2-VL, two blocks of vLLM's cache on a CPU."""
 
 FORMS = {
     "polling": (),
@@ -45,12 +46,22 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Engine:
-    """An adapter of the comparison; ``missing`` says why it cannot take part."""
+    """An adapter of the comparison; ``missing`` says why it cannot take part.
+
+    Its cache gives out blocks of ``block`` tokens.
+    """
 
     adapter: str
     python: str
-    settings: tuple[str, ...] = ()
+    block: int = 1
     missing: str = ""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Options that the adapter is run with."""
+        if self.block == 1:
+            return ()
+        return (f"--engine-args=block_size={self.block}", "--engine-args=enforce_eager=true")
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,13 @@ class Layout:
     head: int
     image: int
 
-    def served(self, cached_tokens: int, images: int) -> int:
-        """How many of a prompt's images lie wholly in its first ``cached_tokens``."""
-        # What follows an image, its closing token, need not be cached.
-        return min(images, max(0, cached_tokens - self.head + 1) // (self.image + 2))
+    def served(self, cached_tokens: int, images: int, block: int) -> int:
+        """How many of a prompt's images a cache served that gives out blocks of ``block`` tokens.
+
+        The block in which an image ends is served only where the same tokens follow.
+        """
+        ends = (self.head + number * (self.image + 2) - 1 for number in range(1, images + 1))
+        return sum(cached_tokens >= end - end % block for end in ends)
 
 
 @dataclass(frozen=True)
@@ -103,9 +117,9 @@ def engines(vllm_python: Path | None) -> list[Engine]:
         Engine(
             "vllm",
             str(vllm_python or sys.executable),
-            # A block of 16 tokens is the GPU's default; the CPU's hides whole images.
-            ("--engine-args", '{"block_size": 16, "enforce_eager": true}'),
-            "" if has_vllm else "not installed",
+            # The CPU's default of 128 tokens would hide whole images; 16 is a GPU's.
+            block=32,
+            missing="" if has_vllm else "not installed",
         ),
     ]
 
@@ -137,7 +151,7 @@ def counts(engine: Engine, form: str, out: Path, layout: Layout) -> Counts:
             raise RuntimeError(f"{engine.adapter}: says nothing of cached tokens")
         requests += 1
         shown += len(images)
-        prefilled += len(images) - layout.served(line.cached_tokens, len(images))
+        prefilled += len(images) - layout.served(line.cached_tokens, len(images), engine.block)
         prompt += line.prompt_tokens
         cached += line.cached_tokens
         lists.add(images)
@@ -206,8 +220,9 @@ def show(found: Sequence[Counts], absent: Sequence[Engine]) -> str:
         f"{table(header, rows)}\n\n"
         "Shown: images, once for every request that shows them: prefills without a cache.\n"
         "Once a set: once for every list of images that requests show; Prefixes: beginnings of "
-        "these lists, which some share.\nPrefilled: images whose tokens were not all served by the "
-        "prefix cache; Hit rate: tokens that it served, of all tokens in prompts."
+        "these lists, which some share.\n"
+        "Prefilled: images that the prefix cache did not serve; Hit rate: tokens that it served, of "
+        "all tokens in prompts."
     )
 
 
