@@ -10,7 +10,7 @@ LMMS_READY := $(LMMS)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 
-.PHONY: demo test test-vllm test-lmms-eval check bench bench-lmms clean
+.PHONY: demo test test-vllm test-lmms-eval check bench bench-lmms bench-vllm clean
 
 # Renders MIG-Mini, lets a real (small, untrained) vision-language model answer all ten tasks, and
 # sets it beside the published rows.
@@ -30,7 +30,7 @@ test: $(READY)
 
 # The vllm adapter and a vLLM server, on a CPU, in an environment of their own (constraints/vllm.txt).
 test-vllm: $(VLLM_READY)
-	HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/pytest -c tests_vllm/pytest.ini tests_vllm
+	HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/pytest -c tests/in_vllm/pytest.ini tests/in_vllm
 
 # That lmms-eval and migbench score alike, both ways; third parties' warnings are not ours to end on.
 test-lmms-eval: $(LMMS_READY)
@@ -41,15 +41,29 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What a request costs its client, and how scoring grows; docs/performance.md has larger runs.
+# What a request costs its client, how scoring grows, how often images are computed, and how fast
+# engines are, at modest sizes; docs/performance.md has larger runs.
 bench: $(READY)
 	$(BIN)/python benchmarks/client_cost.py --requests 200 --rounds 2
 	@echo
 	$(BIN)/python benchmarks/scale.py --sizes 4000,40000
+	@echo
+	$(BIN)/migbench data mini $(DEMO)/mini --per-task 10
+	$(BIN)/python benchmarks/prefill.py $(DEMO)/mini/MIG_mini.json
+	@echo
+	$(BIN)/python benchmarks/engine.py --dtype float32
 
-# The same clients with lmms-eval beside them; some minutes.
+# The same with lmms-eval among the clients, and with vLLM among the engines; some minutes each.
 bench-lmms: $(READY) $(LMMS_READY)
 	$(BIN)/python benchmarks/client_cost.py --requests 200 --rounds 2 --lmms-python $(LMMS)/bin/python
+
+bench-vllm: $(READY) $(VLLM_READY)
+	$(BIN)/migbench data mini $(DEMO)/mini --per-task 10
+	VLLM_CPU_KVCACHE_SPACE=1 $(BIN)/python benchmarks/prefill.py $(DEMO)/mini/MIG_mini.json \
+		--vllm-python $(VLLM)/bin/python
+	@echo
+	VLLM_CPU_KVCACHE_SPACE=1 $(BIN)/python benchmarks/engine.py --dtype float32 \
+		--vllm-python $(VLLM)/bin/python --engine-args enforce_eager=true
 
 $(READY): pyproject.toml constraints/main.txt
 	$(PYTHON) -m venv $(VENV)
@@ -67,13 +81,13 @@ $(LMMS_READY): pyproject.toml constraints/lmms-eval.txt
 	touch $@
 
 # The .pth file has every interpreter of the environment import the hook that it names.
-$(VLLM_READY): pyproject.toml constraints/vllm.txt tests_vllm/environment/torchvision_on_cpu.py
+$(VLLM_READY): pyproject.toml constraints/vllm.txt tests/in_vllm/environment/torchvision_on_cpu.py
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/pip install --quiet --upgrade pip
 	$(VLLM)/bin/pip install --quiet --no-deps --requirement constraints/vllm.txt
 	$(VLLM)/bin/pip install --quiet --no-deps --editable .
 	site=$$($(VLLM)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
-		cp tests_vllm/environment/torchvision_on_cpu.py "$$site" && \
+		cp tests/in_vllm/environment/torchvision_on_cpu.py "$$site" && \
 		echo "import torchvision_on_cpu" > "$$site/torchvision_on_cpu.pth"
 	touch $@
 

@@ -221,8 +221,8 @@ def show(found: Sequence[Counts], absent: Sequence[Engine]) -> str:
         "Shown: images, once for every request that shows them: prefills without a cache.\n"
         "Once a set: once for every list of images that requests show; Prefixes: beginnings of "
         "these lists, which some share.\n"
-        "Prefilled: images that the prefix cache did not serve; Hit rate: tokens that it served, of "
-        "all tokens in prompts."
+        "Prefilled: images that the prefix cache did not serve; Hit rate: tokens that it served, "
+        "of all tokens in prompts."
     )
 
 
