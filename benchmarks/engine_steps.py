@@ -125,15 +125,24 @@ def vllm(options: argparse.Namespace) -> Record:
     chats: Any = [
         [{"role": "user", "content": _content(request, "image_pil")}] for _, request in asked
     ]
-    sampling = SamplingParams(
-        temperature=0, max_tokens=options.max_new_tokens, skip_special_tokens=False
-    )
+    sampling = SamplingParams(temperature=0, max_tokens=options.max_new_tokens, detokenize=False)
     started = time.perf_counter()
     outputs = engine.chat(chats, sampling, use_tqdm=False)
     seconds = time.perf_counter() - started
     said = [output.outputs[0] for output in outputs]
-    answers = {name: one.text for (name, _), one in zip(asked, said, strict=True)}
-    return Record(seconds, _peak_mb(), answers, sum(len(one.token_ids) for one in said))
+    tokenizer = engine.get_tokenizer()
+    answers = {
+        name: tokenizer.decode(
+            # The token that ends an answer is none of its text.
+            one.token_ids[:-1] if one.finish_reason == "stop" else one.token_ids,
+            skip_special_tokens=False,
+        )
+        for (name, _), one in zip(asked, said, strict=True)
+    }
+    record = Record(seconds, _peak_mb(), answers, sum(len(one.token_ids) for one in said))
+    # Left to itself, it would keep the interpreter from ending.
+    engine.llm_engine.engine_core.shutdown()
+    return record
 
 
 def _content(request: Request, kind: str) -> list[dict[str, Any]]:
