@@ -13,9 +13,6 @@ this script, never figures of two. Ends with status 1 where a client failed.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 import lmms_client
 from bare_client import CONCURRENCY, installed_httpx, read_requests
-from measuring import Usage, measured, table
+from measuring import Usage, measured, recorded, table
 from null_server import Arrival, null_server, read_log
 
 HERE = Path(__file__).parent
@@ -280,9 +277,6 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     ]
     print(show(found, absent | failed))
     return {
-        "benchmark": "client_cost",
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
         "requests": options.requests,
         "rounds": options.rounds,
         "concurrency": CONCURRENCY,
@@ -302,11 +296,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the record to this file")
     options = parser.parse_args()
-    with TemporaryDirectory(prefix="migbench-") as folder:
-        record = compare(options, Path(folder))
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
-    if record["failed"]:
+    if recorded("client_cost", options, compare)["failed"]:
         raise SystemExit(1)
 
 

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from measuring import measured, table
+from measuring import measured, recorded, table
 
 from migbench.run_store import Run
 
@@ -174,9 +171,6 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     absent = [name for name, run in every.items() if not run]
     print(show(figures, absent))
     return {
-        "benchmark": "engine",
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
         "checkpoint": options.checkpoint,
         "max_new_tokens": options.max_new_tokens,
         "engines": figures,
@@ -219,10 +213,7 @@ def main() -> None:
     parser.add_argument("--vllm-python", type=Path, help="an interpreter that has vLLM")
     parser.add_argument("--json", type=Path, help="write the record to this file")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="migbench-") as folder:
-        record = compare(options, Path(folder))
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    recorded("engine", options, compare)
 
 
 if __name__ == "__main__":

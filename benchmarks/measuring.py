@@ -6,11 +6,15 @@ into the peak of the process that it starts.
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
+import platform
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,3 +72,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def recorded(
+    benchmark: str,
+    options: argparse.Namespace,
+    compare: Callable[[argparse.Namespace, Path], dict[str, object]],
+) -> dict[str, object]:
+    """Compare in a folder of its own; the record, written to ``options.json`` if that is given."""
+    with tempfile.TemporaryDirectory(prefix="migbench-") as folder:
+        found = compare(options, Path(folder))
+    record: dict[str, object] = {
+        "benchmark": benchmark,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        **found,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    return record

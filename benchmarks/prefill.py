@@ -13,17 +13,13 @@ image when it serves all blocks but the one in which the image ends.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from measuring import measured, table
+from measuring import measured, recorded, table
 
 from migbench.benchmark import strategy_of
 from migbench.data.annotations import read_annotations
@@ -243,9 +239,6 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, object]:
             found.append(counts(engine, form, out, layout))
     print(show(found, absent))
     return {
-        "benchmark": "prefill",
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
         "annotations": options.annotations.name,
         "counts": [asdict(one) | {"to_ideal": one.to_ideal} for one in found],
         "absent": {engine.adapter: engine.missing for engine in absent},
@@ -260,10 +253,7 @@ def main() -> None:
     parser.add_argument("--vllm-python", type=Path, help="an interpreter that has vLLM")
     parser.add_argument("--json", type=Path, help="write the record to this file")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="migbench-") as folder:
-        record = compare(options, Path(folder))
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    recorded("prefill", options, compare)
 
 
 if __name__ == "__main__":

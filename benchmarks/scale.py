@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from measuring import measured, table
+from measuring import measured, recorded, table
 
 STEPS = str(Path(__file__).parent / "scale_steps.py")
 SIZES = (4_000, 40_000, 400_000)
@@ -79,31 +76,26 @@ def show(sizes: Sequence[Size]) -> str:
     return f"{table(header, rows)}\n\nThe last three columns compare with the line above."
 
 
+def compare(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Measure every size, and print the table."""
+    numbers = [int(number) for number in options.sizes.split(",")] if options.sizes else [*SIZES]
+    numbers += [LARGEST] * options.largest
+    mini = [sys.executable, "-m", "migbench", "data", "mini", str(folder / "mini")]
+    measured([*mini, f"--seed={options.seed}"], folder / "mini.err")
+    small = folder / "mini" / "MIG_mini.json"
+    sizes = [measure(number, small, folder, options.seed) for number in numbers]
+    print(show(sizes))
+    return {"sizes": [asdict(one) | {"seconds": one.seconds} for one in sizes]}
+
+
 def main() -> None:
-    """Read the options, measure every size, print the table and write the record."""
+    """Read the options, compare, and write the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sizes", help="numbers of answers, comma-separated")
     parser.add_argument("--largest", action="store_true", help="4 million answers as well")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the record to this file")
-    options = parser.parse_args()
-    numbers = [int(number) for number in options.sizes.split(",")] if options.sizes else [*SIZES]
-    numbers += [LARGEST] * options.largest
-    with tempfile.TemporaryDirectory(prefix="migbench-") as name:
-        folder = Path(name)
-        mini = [sys.executable, "-m", "migbench", "data", "mini", str(folder / "mini")]
-        measured([*mini, f"--seed={options.seed}"], folder / "mini.err")
-        small = folder / "mini" / "MIG_mini.json"
-        sizes = [measure(number, small, folder, options.seed) for number in numbers]
-    print(show(sizes))
-    record = {
-        "benchmark": "scale",
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "sizes": [asdict(one) | {"seconds": one.seconds} for one in sizes],
-    }
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+    recorded("scale", parser.parse_args(), compare)
 
 
 if __name__ == "__main__":
