@@ -86,7 +86,7 @@ def parting(reference: TransformersAdapter, request: Request, said: str, other: 
     For a tokenizer of bytes and special tokens, whose texts have one tokenization.
     """
     chat: Any = reference._chat
-    tokenizer = chat._processor.tokenizer
+    tokenizer = chat._tokenizer
     ours, theirs = (tokenizer(text)["input_ids"] for text in (said, other))
     end = tokenizer.eos_token_id
     place = next(i for i, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b)
