@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from migbench.messages import AdapterError, Answer, ModelError, Request
+from model_adapters.checks import is_positive, require_positive
 from model_adapters.transformers.generation import ChatModel
 from model_adapters.transformers.loading import load
 from model_adapters.transformers.prompts import Prompt
@@ -65,11 +66,11 @@ class TransformersAdapter:
         image_cache_gb: float = 1.0,
         prefix_cache_gb: float | None = None,
     ) -> None:
-        if batch_size != "auto" and not _is_positive(batch_size):
+        if batch_size != "auto" and not is_positive(batch_size):
             raise AdapterError(
                 f"batch_size must be a whole number of at least 1, or auto, not {batch_size!r}"
             )
-        _require_positive(
+        require_positive(
             preparing_threads=preparing_threads,
             min_pixels=min_pixels,
             max_pixels=max_pixels,
@@ -222,16 +223,6 @@ def _by_image_set(waiting: Sequence[_Waiting]) -> list[_Waiting]:
     """Those about one image set together, the sets in the order of their oldest requests."""
     sets = list(dict.fromkeys(one.request.image_set for one in waiting))
     return sorted(waiting, key=lambda one: sets.index(one.request.image_set))
-
-
-def _require_positive(**settings: int | None) -> None:
-    for name, value in settings.items():
-        if value is not None and not _is_positive(value):
-            raise AdapterError(f"{name} must be a whole number of at least 1, not {value!r}")
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and value >= 1
 
 
 def _require_size(**settings: float | None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from migbench.messages import AdapterError, Answer, Request
 from model_adapters.checkpoints import folder_or_hub_id
+from model_adapters.checks import require_positive
 from model_adapters.vllm import prompts
 from model_adapters.vllm.arguments import SERVING_ARGUMENTS, engine_arguments
 from model_adapters.vllm.images import ImageDecoder
@@ -78,7 +79,7 @@ class VllmAdapter:
         preparing_threads: int = 4,
         image_cache_mb: float = 256.0,
     ) -> None:
-        _require_positive(
+        require_positive(
             max_model_len=max_model_len,
             max_images=max_images,
             min_pixels=min_pixels,
@@ -104,7 +105,7 @@ class VllmAdapter:
             more=engine_args,
         )
         most_at_once = arguments.setdefault("max_num_seqs", _MOST_AT_ONCE)
-        _require_positive(max_num_seqs=most_at_once)
+        require_positive(max_num_seqs=most_at_once)
         self._max_images = max_images
         self._most_at_once: int = most_at_once
         self._template_settings = {"add_vision_id": True} if add_vision_id else {}
@@ -147,9 +148,3 @@ class VllmAdapter:
         """
         self._images.close()
         await self._engine.close()
-
-
-def _require_positive(**settings: int | None) -> None:
-    for name, value in settings.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise AdapterError(f"{name} must be a whole number of at least 1, not {value!r}")

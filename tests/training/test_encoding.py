@@ -20,7 +20,8 @@ from migbench.mini import TASKS
 from migbench.questions import Purpose, Turn
 from migbench.training.answers import DIALECT, write_box
 from migbench.training.conversations import Conversation, Exchange
-from migbench.training.encoding import UNLABELLED, Encoder, Pixels, TooLongError
+from migbench.training.encoding import UNLABELLED, Encoder, TooLongError
+from migbench.training.pixels import Pixels
 from migbench.training.sources import SINGLE, SceneSource
 from model_adapters.transformers.loading import load
 from model_adapters.transformers.prompts import Preparer
