@@ -79,6 +79,10 @@ CHAT_TEMPLATE = """\
 {%- endif -%}
 """
 """Means what the published Qwen2-VL template means, for text and images."""
+NUMBERED_TEMPLATE = CHAT_TEMPLATE.replace(
+    "if add_vision_id", "if add_vision_id is not defined or add_vision_id"
+)
+"""The same, but images are numbered unless that is declined."""
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -109,10 +113,18 @@ class Sizes:
     max_pixels: int = 64 * 28 * 28
 
 
-def build(folder: Path, *, seed: int = 0, sizes: Sizes | None = None, merges: Merges = ()) -> Path:
+def build(
+    folder: Path,
+    *,
+    seed: int = 0,
+    sizes: Sizes | None = None,
+    merges: Merges = (),
+    numbered: bool = False,
+) -> Path:
     """Write the checkpoint into ``folder`` and return it; the same arguments give the same bytes.
 
-    Files of an earlier build are replaced. Needs torch and transformers (``ImportError``).
+    Its chat template says ``Picture 1:`` before an image where ``numbered``, as Qwen2-VL's does
+    where it is asked to (``add_vision_id``; model card, "Add ids for Multiple Image Inputs"). Files of an earlier build are replaced. Needs torch and transformers (``ImportError``).
     """
     import torch
 
@@ -122,7 +134,7 @@ def build(folder: Path, *, seed: int = 0, sizes: Sizes | None = None, merges: Me
         torch.manual_seed(seed)
         model = _untyped("transformers").Qwen2VLForConditionalGeneration(make_config(sizes, merges))
     model.save_pretrained(folder)
-    write_processing(folder, sizes, merges)
+    write_processing(folder, sizes, merges, numbered)
     return folder
 
 
@@ -188,13 +200,17 @@ def make_config(sizes: Sizes, merges: Merges = ()) -> Any:
     )
 
 
-def write_processing(folder: Path, sizes: Sizes, merges: Merges = ()) -> None:
+def write_processing(
+    folder: Path, sizes: Sizes, merges: Merges = (), numbered: bool = False
+) -> None:
     """Write what stands beside the weights: tokenizer, chat template, image and decoding settings.
 
     The decoding settings are Qwen2-VL's published ones. No ``processor_config.json`` is written:
     published checkpoints have none, and one without a video section cannot be loaded.
     """
     tokenizer = make_tokenizer(merges)
+    if numbered:
+        tokenizer.chat_template = NUMBERED_TEMPLATE
     tokenizer.save_pretrained(folder)
     end_of_text = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     _write_json(

@@ -61,6 +61,13 @@ def mark(image: Image.Image, box: Box) -> None:
 
 def draw(plan: Plan, task: str, need_format: bool) -> ImageSet:
     """Draw all pages of a plan and measure the answers to its questions."""
+    images, extents = draw_pages(plan)
+    questions = tuple(_question(ask, plan, images, extents, need_format) for ask in plan.asks)
+    return ImageSet(task, tuple(images), questions)
+
+
+def draw_pages(plan: Plan) -> tuple[list[Image.Image], list[tuple[Box, ...]]]:
+    """The images of a plan, and the visible extent of every item of each; a cutting has none."""
     images: list[Image.Image] = []
     extents: list[tuple[Box, ...]] = []
     for page in plan.pages:
@@ -75,8 +82,7 @@ def draw(plan: Plan, task: str, need_format: bool) -> ImageSet:
             mark(image, _around(boxes, page.marked))
         images.append(image)
         extents.append(boxes)
-    questions = tuple(_question(ask, plan, images, extents, need_format) for ask in plan.asks)
-    return ImageSet(task, tuple(images), questions)
+    return images, extents
 
 
 def _question(

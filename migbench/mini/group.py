@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 
 from migbench.messages import Size
@@ -83,6 +86,23 @@ def group_grounding(rng: np.random.Generator, split: Split) -> Plan:
             )
         )
     return Plan(tuple(pages), tuple(asks))
+
+
+def name_all(rng: np.random.Generator, pages: Sequence[Page]) -> tuple[Ask, ...]:
+    """One question for every thing of some pages, told apart by its size where another looks alike.
+
+    For training, where one group may teach more than it is asked about in a test.
+    """
+    looks = Counter(item.look for page in pages for item in page.items)
+    asks = []
+    for place, page in enumerate(pages):
+        for number, item in enumerate(page.items):
+            word = size_word(item, page.size)
+            word = word if looks[item.look] > 1 or rng.random() < 0.3 else ""
+            phrase = f"<|object_ref_start|>{describe(item.look, word)}<|object_ref_end|>"
+            wording = str(rng.choice(WORDINGS)).replace("{phrase}", phrase)
+            asks.append(Ask(wording, place, (number,)))
+    return tuple(asks)
 
 
 def _scene(rng: np.random.Generator, looks: list[Look]) -> tuple[Size, list[Item]]:

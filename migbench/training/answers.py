@@ -12,7 +12,8 @@ from migbench.boxes import Box
 from migbench.dialects import PromptSet, ask, find_dialect
 from migbench.dialects.dialect import wording
 from migbench.messages import ImageFile
-from migbench.questions import Purpose, Turn
+from migbench.questions import REFERENCE_BOX, Purpose, Turn
+from migbench.tasks import find_task
 from migbench.training.conversations import IMAGE, Conversation, Exchange
 
 DIALECT = "qwen2-vl"
@@ -34,6 +35,27 @@ def converse(
         question = str(request.parts[-1]) if exchanges else request.text(IMAGE)
         exchanges.append(Exchange(question, write_box(box)))
     return Conversation(identity, kind, tuple(images), tuple(exchanges))
+
+
+def converse_at_once(
+    identity: str, kind: str, images: Sequence[str], asked: Sequence[tuple[str, Box]]
+) -> Conversation:
+    """One exchange about all of an image set's targets, as the all-at-once evaluator asks.
+
+    ``asked`` are the questions about the single targets; they say which image or region each is.
+    """
+    form = find_task(kind).all_at_once
+    assert form is not None, f"{kind} is not asked at once"
+    named = sorted((form.number(text) or 0, box) for text, box in asked)
+    reference = REFERENCE_BOX.search(asked[0][0])
+    text = form.question.format(box=reference.group() if reference else "")
+    noun = form.noun.capitalize()
+    lines = [f"{noun}-{number}: {write_box(box)}" for number, box in named]
+    files = [ImageFile(image) for image in images]
+    places = tuple(range(len(images)))
+    request = ask(find_dialect(DIALECT), Turn(Purpose.DIRECT, text, places, places), files)
+    exchange = Exchange(request.text(IMAGE), "\n".join(lines))
+    return Conversation(identity, kind, tuple(images), (exchange,))
 
 
 def write_box(box: Box) -> str:

@@ -85,7 +85,9 @@ def open_data(
             )
         else:
             files, problem = (), None
-            source = SceneSource(spec.task, seed=recipe.seed, turns=spec.turns)
+            source = SceneSource(
+                spec.task, seed=recipe.seed, turns=spec.turns, at_once=spec.at_once
+            )
         if source is not None:
             sources[name] = source
         size = source.size if source is not None else 0

@@ -38,7 +38,9 @@ def start_checkpoint(choice: ModelChoice, folder: Path, seed: int) -> Path:
     """
     if choice.sizes is not None:
         merges = read_merges(choice.merges)
-        return tiny_qwen2_vl.build(folder, seed=seed, sizes=choice.sizes, merges=merges)
+        return tiny_qwen2_vl.build(
+            folder, seed=seed, sizes=choice.sizes, merges=merges, numbered=choice.numbered
+        )
     assert choice.checkpoint is not None
     source = _local(choice.checkpoint)
     try:
@@ -74,10 +76,13 @@ def load_model(choice: ModelChoice, folder: Path) -> Any:
     """
     qwen = untyped("transformers").Qwen2VLForConditionalGeneration
     torch = untyped("torch")
-    named = choice.attention not in (None, RAGGED)
-    attention = {"attn_implementation": choice.attention} if named else {}
+    attention = choice.attention
+    if attention == RAGGED:
+        # On a CPU plain products are faster than the fused kernel, whose gradients are slow there.
+        attention = None if torch.cuda.is_available() else "eager"
+    named = {"attn_implementation": attention} if attention else {}
     try:
-        model = qwen.from_pretrained(folder, dtype=torch.float32, **attention)
+        model = qwen.from_pretrained(folder, dtype=torch.float32, **named)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise AdapterError(f"{folder} does not load: {error}") from error
     if choice.attention == RAGGED:

@@ -34,6 +34,7 @@ class ModelChoice(_Record, frozen=True):
     maps its output to the language model). ``shape`` is the name of a packaged configuration, by
     which a dry run knows a hub checkpoint. The pixel bounds are the checkpoint's own unless given.
     ``attention`` is a name of transformers', or ``ragged`` (see `migbench.training.attention`).
+    The chat template of a new model says ``Picture 1:`` before an image where ``numbered``.
     """
 
     checkpoint: str | None = None
@@ -44,6 +45,7 @@ class ModelChoice(_Record, frozen=True):
     min_pixels: Whole | None = None
     max_pixels: Whole | None = None
     attention: str | None = None
+    numbered: bool = False
 
     def __post_init__(self) -> None:
         if (self.checkpoint is None) == (self.sizes is None):
@@ -62,10 +64,14 @@ class Records(_Record, frozen=True, tag_field="from", tag="records"):
 
 
 class Scenes(_Record, frozen=True, tag_field="from", tag="scenes"):
-    """Scenes of a MIG-Mini task, drawn as they are needed, with up to ``turns`` questions each."""
+    """Scenes of a MIG-Mini task, drawn as they are needed, with up to ``turns`` questions each.
+
+    ``at_once`` asks one question for all targets of a scene instead.
+    """
 
     task: str
     turns: Whole = 1
+    at_once: bool = False
 
 
 class Stretch(_Record, frozen=True):
@@ -83,9 +89,10 @@ class Batch(_Record, frozen=True):
 
 
 class Optimiser(_Record, frozen=True):
-    """AdamW and its schedule."""
+    """AdamW, or Muon with it (see `migbench.training.optimisers`), and its schedule."""
 
     learning_rate: Annotated[float, Meta(gt=0)]
+    name: Literal["adamw", "muon"] = "adamw"
     schedule: str = "cosine"
     warmup_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.03
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
@@ -119,7 +126,11 @@ class Machine(_Record, frozen=True):
 
 
 class Recipe(_Record, frozen=True):
-    """A training. ``trainer`` holds further arguments of transformers' `TrainingArguments`."""
+    """A training.
+
+    ``objective`` is what is learnt: ``answers``, or ``seeing`` (see `migbench.training.seeing`).
+    ``trainer`` holds further arguments of transformers' `TrainingArguments`.
+    """
 
     title: str
     model: ModelChoice
@@ -128,6 +139,7 @@ class Recipe(_Record, frozen=True):
     batch: Batch
     optimiser: Optimiser
     max_tokens: Whole
+    objective: Literal["answers", "seeing"] = "answers"
     seed: int = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     saved_as: Literal["bfloat16", "float32"] = "bfloat16"

@@ -7,7 +7,7 @@ alone, so that any process can make any example, and a resumed training goes on 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 
 from migbench.boxes import Box
 from migbench.data.images import ImageFolder
-from migbench.mini import ImageSet, Plan, plan, scene
+from migbench.errors import UsageError
+from migbench.mini import ImageSet, Plan, plan
 from migbench.mini.drawing import draw
-from migbench.training.answers import converse
+from migbench.mini.group import name_all
+from migbench.mini.scene import Page
+from migbench.tasks import find_task
+from migbench.training.answers import converse, converse_at_once
 from migbench.training.conversations import Conversation
 from migbench.training.records import RecordIndex
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 SINGLE = "single_grounding"
 """The task of one image: a thing described in words, to be found in it."""
+GROUP = "group_grounding"
 
 _PLANS_TRIED = 16
 
@@ -90,15 +95,19 @@ class SceneSource:
     """Scenes of MIG-Mini's training split, each drawn for its example.
 
     ``turns`` bounds the questions about one scene: more than one make a conversation of several
-    exchanges, which costs one drawing. Which are asked, and in what order, is drawn.
+    exchanges, which costs one drawing. Which are asked, and in what order, is drawn. With
+    ``at_once`` one exchange asks for all targets together.
     """
 
-    def __init__(self, task: str, *, seed: int, turns: int = 1) -> None:
-        """Scenes of one task. Raises `UsageError` for an unknown one."""
+    def __init__(self, task: str, *, seed: int, turns: int = 1, at_once: bool = False) -> None:
+        """Scenes of one task. Raises `UsageError` for an unknown one, or one not asked at once."""
+        if at_once and (task == SINGLE or find_task(task).all_at_once is None):
+            raise UsageError(f"task {task}: its targets are not asked for at once")
+        self._at_once = at_once
         self._task = task
         self._seed = seed
         self._turns = turns
-        counts = [len(_plan(task, number, seed).pages) for number in range(_PLANS_TRIED)]
+        counts = [len(training_plan(task, number, seed).pages) for number in range(_PLANS_TRIED)]
         self._images = round(sum(counts) / len(counts))
 
     @property
@@ -110,10 +119,18 @@ class SceneSource:
         """What the task's scenes show on average."""
         return self._images
 
+    def plan(self, number: int) -> Plan:
+        """What scene ``number`` will show."""
+        return training_plan(self._task, number, self._seed)
+
     def example(self, number: int) -> Example:
         """Draw one scene and ask about it."""
         image_set = _draw(self._task, number, self._seed)
         names = [f"{self._task}/{number}_{place}.png" for place in range(len(image_set.images))]
+        if self._at_once:
+            asked = [(question.text, Box(*question.answer)) for question in image_set.questions]
+            identity = f"{self._task}-all-{number}"
+            return Example(converse_at_once(identity, self._task, names, asked), image_set.images)
         rng = np.random.default_rng([self._seed, number])
         chosen = rng.permutation(len(image_set.questions))[: self._turns]
         return Example(
@@ -131,16 +148,20 @@ def scene_conversation(
     return converse(f"{kind}-{identity}", kind, names, asked)
 
 
-def _plan(task: str, number: int, seed: int) -> Plan:
-    if task != SINGLE:
+def training_plan(task: str, number: int, seed: int) -> Plan:
+    """What scene ``number`` of a task shows and asks when it is trained on.
+
+    Where things are found by their names, all of them are asked for, not only those of a test.
+    """
+    if task not in (SINGLE, GROUP):
         return plan(task, number, seed=seed, split="train")
-    # One image of a group, with its question: everything in it has a name of its own.
-    whole = plan("group_grounding", number, seed=seed, split="train")
-    ask = whole.asks[number % len(whole.asks)]
-    return replace(whole, pages=(whole.pages[ask.page],), asks=(replace(ask, page=0),))
+    group = plan(GROUP, number, seed=seed, split="train")
+    pages = [page for page in group.pages if isinstance(page, Page)]
+    if task == SINGLE:
+        pages = [pages[number % len(pages)]]
+    rng = np.random.default_rng([seed, number, len(pages)])
+    return Plan(tuple(pages), name_all(rng, pages))
 
 
 def _draw(task: str, number: int, seed: int) -> ImageSet:
-    if task != SINGLE:
-        return scene(task, number, seed=seed, split="train")
-    return draw(_plan(task, number, seed), task, need_format=False)
+    return draw(training_plan(task, number, seed), task, need_format=False)

@@ -24,11 +24,13 @@ from migbench.environment import current_environment
 from migbench.errors import UsageError
 from migbench.run_store import write_json
 from migbench.training.bucketing import StepwiseOrder
-from migbench.training.data import TrainingData, TrainingExamples, open_data
+from migbench.training.data import TrainingData, open_data
 from migbench.training.encoding import Encoder
 from migbench.training.importing import untyped
+from migbench.training.lessons import make_lesson
 from migbench.training.metrics import CURVE, METRICS, append_metrics, draw_curve, rewind
-from migbench.training.models import copy_processing, load_model, start_checkpoint
+from migbench.training.models import copy_processing, start_checkpoint
+from migbench.training.optimisers import make_optimiser
 from migbench.training.recipe import Recipe
 from migbench.training.records import BadRecord
 from migbench.training.trainer import (
@@ -44,7 +46,6 @@ from migbench.training.weights import merge_weights
 MODEL = "model"
 """The folder of the finished checkpoint, inside the training's."""
 RECIPE = "recipe.json"
-SKIPPED = "skipped.jsonl"
 BAD_RECORDS = "bad_records.jsonl"
 ENVIRONMENTS = "environments.jsonl"
 
@@ -124,19 +125,24 @@ def train(
         callbacks.append(watch_callback(recipe.watch.every, measure, diary))
     if max_minutes is not None:
         callbacks.append(pause_callback(max_minutes, recipe.log_every))
+    lesson = make_lesson(recipe, start, checkpoint, opened, encoder, out)
     trainer = make_trainer(
-        load_model(recipe.model, _with_weights(checkpoint) or start),
+        lesson,
         arguments,
-        TrainingExamples(opened, encoder, out / SKIPPED, recipe.seed),
         StepwiseOrder(recipe.steps, recipe.batch.size, opened.size),
         encoder,
         callbacks,
+        make_optimiser(recipe.optimiser, lesson.learner),
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = trainer.state.global_step
     finished = step == recipe.steps
     if finished:
-        trainer.save_model(str(out / "last"))
+        lesson.finish()
+        if lesson.learner is lesson.model:
+            trainer.save_model(str(out / "last"))
+        else:
+            lesson.model.save_pretrained(out / "last")
     drawn = False
     if is_main:
         drawn = draw_curve(out / METRICS, out / CURVE)
@@ -151,11 +157,6 @@ def last_checkpoint(out: Path) -> Path | None:
     """The last checkpoint that was written to its end: the trainer's state comes last."""
     found = [path.parent for path in out.glob("checkpoint-*/trainer_state.json")]
     return max(found, key=_step, default=None)
-
-
-def _with_weights(checkpoint: Path | None) -> Path | None:
-    """A checkpoint that has whole tensors; FSDP can also keep each process's share of them."""
-    return checkpoint if checkpoint and any(checkpoint.glob("*.safetensors")) else None
 
 
 def _step(checkpoint: Path | None) -> int:

@@ -7,25 +7,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from migbench.training.bucketing import StepwiseOrder
-from migbench.training.data import TrainingExamples
 from migbench.training.encoding import Encoder
 from migbench.training.importing import untyped
+from migbench.training.lessons import Lesson
 
 Note = Callable[[dict[str, Any]], None]
 """Called with a line for the training's diary."""
 
 
 def make_trainer(
-    model: Any,
+    lesson: Lesson,
     arguments: Any,
-    examples: TrainingExamples,
     order: StepwiseOrder,
     encoder: Encoder,
     callbacks: list[Any],
+    optimiser: Any | None = None,
 ) -> Any:
     """A `Trainer` that takes the examples in ``order`` and prints nothing.
 
-    Where it is to go on from a checkpoint, ``model`` is to have that checkpoint's weights.
+    Where it is to go on from a checkpoint, the learner is to have that checkpoint's weights.
+    Without an ``optimiser`` the arguments name one.
     """
     transformers = untyped("transformers")
 
@@ -49,10 +50,11 @@ def make_trainer(
             return prepared
 
     trainer = StepwiseTrainer(
-        model=model,
+        model=lesson.learner,
         args=arguments,
-        train_dataset=examples,
-        data_collator=encoder.batch,
+        train_dataset=lesson.examples,
+        data_collator=lesson.collate,
+        optimizers=(optimiser, None),
         callbacks=callbacks,
     )
     for printing in (transformers.PrinterCallback, transformers.ProgressCallback):

@@ -19,6 +19,7 @@ from pathlib import Path
 from migbench.boxes import Box
 from migbench.errors import DataError, UsageError
 from migbench.mini import TASKS, plan
+from migbench.mini.shapes import COLOURS, FAMILIAR
 from migbench.tasks import load_tasks
 from migbench.training.answers import converse
 from model_adapters.tiny_qwen2_vl import SPECIAL_TOKENS, make_tokenizer
@@ -27,7 +28,7 @@ MERGES = Path(__file__).parent / "merges"
 
 PLANS = 40
 """So many scenes of each task are planned for their wordings."""
-RAREST = 0.0008
+RAREST = 0.0002
 """A pair becomes a token as long as it makes up this share of all tokens of the texts."""
 
 Pair = tuple[str, str]
@@ -102,6 +103,8 @@ def prompts() -> Iterator[str]:
             for steps in (chain.paper, chain.released):
                 yield from (steps.describe, steps.ground)
     yield from ["system\nYou are a helpful assistant.", "user\n", "assistant\n"] * PLANS
+    yield from ["Picture 1: "] * (10 * PLANS)
+    yield from [f"a {name}" for name in (*FAMILIAR, *COLOURS)] * PLANS
 
 
 def main() -> None:

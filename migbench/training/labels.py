@@ -1,0 +1,125 @@
+"""What lies beneath each token of a drawn image: the lesson of a vision tower that learns to see.
+
+Every merged token of Qwen2-VL's vision tower stands for one cell of its image. A cell belongs to
+the thing that covers most of it, and is to know that thing: its meaning, its colour, its box, and
+whether the red box marks it. A cell of the background is to know where it is itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migbench.mini.drawing import draw_pages
+from migbench.mini.scene import Box, Cutting, Page, Plan
+from migbench.mini.shapes import COLOURS, FAMILIAR, PARTS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MEANINGS = (*FAMILIAR, "handle", "lid", "wheels", "body")
+"""What a thing can be: a familiar kind, or the job that a part of a composite does."""
+_PART_PREFIXES = {"grip": "handle", "rod": "handle", "hoop": "handle", "lid": "lid"}
+_COLOURS = tuple(COLOURS)
+
+LEAST_SHARE = 0.3
+"""A cell belongs to a thing that covers this share of it, or lies in it with this share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A thing of an image. ``box`` is in 0-1; ``meaning`` and ``colour`` are places in lists."""
+
+    meaning: int
+    colour: int
+    box: tuple[float, float, float, float]
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CellLabels:
+    """The lesson of an image's cells, row by row: shapes (cells,), boxes (cells, 4).
+
+    ``meanings`` and ``colours`` are -1 on the background, where ``boxes`` hold the cell itself.
+    """
+
+    meanings: NDArray[np.int64]
+    colours: NDArray[np.int64]
+    marked: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+
+
+def draw_with_things(plan: Plan) -> tuple[list[Image], list[list[Thing]]]:
+    """A plan's images, and the things that each of them shows."""
+    images, extents = draw_pages(plan)
+    things: list[list[Thing]] = []
+    for page, image, boxes in zip(plan.pages, images, extents, strict=True):
+        width, height = image.size
+        whole = Box(0, 0, width, height)
+        seen = []
+        if isinstance(page, Cutting):
+            source, around = plan.pages[page.page], extents[page.page]
+            assert isinstance(source, Page)
+            left, top = page.box.left, page.box.top
+            for meaning, colour, box, _ in _joined(source, around):
+                moved = Box(box.left - left, box.top - top, box.right - left, box.bottom - top)
+                if moved.overlap(whole) >= LEAST_SHARE * moved.area:
+                    seen.append((meaning, colour, moved, False))
+        else:
+            seen = _joined(page, boxes)
+        things.append([Thing(m, c, _fractions(box, whole), mark) for m, c, box, mark in seen])
+    return images, things
+
+
+def _joined(page: Page, boxes: Sequence[Box]) -> list[tuple[int, int, Box, bool]]:
+    """A page's things; the pieces of one part of a composite are one thing."""
+    joined: dict[object, tuple[int, int, Box, bool]] = {}
+    for number, (item, box) in enumerate(zip(page.items, boxes, strict=True)):
+        is_part = item.look.kind in PARTS
+        meaning = MEANINGS.index(_meaning(item.look.kind))
+        colour = _COLOURS.index(item.look.colour)
+        key = (meaning, colour) if is_part else number
+        if key in joined:
+            box = box.joined(joined[key][2])
+        joined[key] = (meaning, colour, box, number in page.marked)
+    return list(joined.values())
+
+
+def _meaning(kind: str) -> str:
+    if kind not in PARTS:
+        return kind
+    return "wheels" if kind == "wheel" else _PART_PREFIXES.get(kind.split()[0], "body")
+
+
+def _fractions(box: Box, whole: Box) -> tuple[float, float, float, float]:
+    edges = np.array([box.left, box.top, box.right, box.bottom], np.float64)
+    sides = np.array([whole.right, whole.bottom] * 2, np.float64)
+    x1, y1, x2, y2 = np.clip(edges / sides, 0.0, 1.0)
+    return float(x1), float(y1), float(x2), float(y2)
+
+
+def label_cells(things: Sequence[Thing], rows: int, columns: int) -> CellLabels:
+    """What each cell of a grid is to know."""
+    top, left = np.divmod(np.arange(rows * columns), columns)
+    cells = np.stack([left / columns, top / rows, (left + 1) / columns, (top + 1) / rows], axis=1)
+    meanings = np.full(len(cells), -1)
+    colours = np.full(len(cells), -1)
+    marked = np.zeros(len(cells), np.float32)
+    boxes = cells.copy()
+    if things:
+        found = np.array([thing.box for thing in things])
+        wide = np.minimum(cells[:, None, 2:], found[None, :, 2:])
+        overlap = np.prod(np.maximum(wide - np.maximum(cells[:, None, :2], found[:, :2]), 0), -1)
+        areas = np.prod(found[:, 2:] - found[:, :2], -1)
+        share = overlap / np.minimum(areas, 1 / (rows * columns))
+        owner = np.argmax(share, axis=1)
+        owned = share[np.arange(len(cells)), owner] >= LEAST_SHARE
+        meanings[owned] = np.array([thing.meaning for thing in things])[owner[owned]]
+        colours[owned] = np.array([thing.colour for thing in things])[owner[owned]]
+        marked[owned] = np.array([thing.marked for thing in things], np.float32)[owner[owned]]
+        boxes[owned] = found[owner[owned]]
+    return CellLabels(meanings, colours, marked, boxes.astype(np.float32))

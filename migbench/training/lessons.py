@@ -1,0 +1,100 @@
+"""Lessons: what learns, from which examples, in which batches. A recipe's ``objective`` names one.
+
+``answers`` is the paper's: the whole model learns to answer. ``seeing`` is where a miniature
+begins: its vision tower learns what its tokens show (see `migbench.training.seeing`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from migbench.training.data import TrainingData, TrainingExamples
+from migbench.training.encoding import Encoder
+from migbench.training.importing import untyped
+from migbench.training.models import load_model
+from migbench.training.recipe import Recipe
+
+SKIPPED = "skipped.jsonl"
+"""The examples that could not be used, in the training's folder."""
+
+
+class Lesson(Protocol):
+    """One objective at work. ``model`` is what is kept in the end, ``learner`` what is stepped."""
+
+    model: Any
+    learner: Any
+    examples: Any
+
+    def collate(self, examples: Any) -> dict[str, Any]:
+        """One batch, its pixels not yet normalised."""
+
+    def finish(self) -> None:
+        """What is to be done to the model once all is learnt."""
+
+
+class Answers:
+    """The model learns to answer."""
+
+    def __init__(
+        self, recipe: Recipe, start: Path, data: TrainingData, encoder: Encoder, out: Path
+    ) -> None:
+        self.model = self.learner = load_model(recipe.model, start)
+        self.examples = TrainingExamples(data, encoder, out / SKIPPED, recipe.seed)
+        self.collate = encoder.batch
+
+    def finish(self) -> None:
+        """Nothing more."""
+
+
+class Sight:
+    """The vision tower learns to see, with heads that are thrown away."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        start: Path,
+        data: TrainingData,
+        encoder: Encoder,
+        checkpoint: Path | None,
+    ) -> None:
+        from migbench.training.seeing import Seeing, SeeingExamples, collate
+
+        self.model = load_model(recipe.model, start)
+        untyped("torch").manual_seed(recipe.seed)
+        self.learner = Seeing(self.model.model.visual, self.model.config.text_config.hidden_size)
+        if checkpoint is not None:
+            weights = untyped("safetensors.torch").load_file(checkpoint / "model.safetensors")
+            self.learner.load_state_dict(weights)
+        self.examples = SeeingExamples(data, encoder)
+        self.collate = collate
+        self._pixels = encoder.pixels
+
+    def finish(self) -> None:
+        """Bring the tokens to the size of the language model's own."""
+        from migbench.training.seeing import settle
+
+        batch = self.collate([self.examples[place] for place in range(8)])
+        patches, grids = (
+            batch[name].to(self.model.device) for name in ("patches", "image_grid_thw")
+        )
+        settle(self.model.model.visual, self._pixels.normalise(patches), grids)
+
+
+def make_lesson(
+    recipe: Recipe,
+    start: Path,
+    checkpoint: Path | None,
+    data: TrainingData,
+    encoder: Encoder,
+    out: Path,
+) -> Lesson:
+    """The lesson of a recipe, begun at the model ``start`` or gone on with at a checkpoint."""
+    if recipe.objective == "seeing":
+        return Sight(recipe, start, data, encoder, checkpoint)
+    return Answers(recipe, _with_weights(checkpoint) or start, data, encoder, out)
+
+
+def _with_weights(checkpoint: Path | None) -> Path | None:
+    """A checkpoint that has whole tensors; FSDP can also keep each process's share of them."""
+    return checkpoint if checkpoint and any(checkpoint.glob("*.safetensors")) else None

@@ -1,0 +1,157 @@
+"""Learning to see: the vision tower alone, taught what lies beneath each of its tokens.
+
+The paper starts from Qwen2-VL-7B-Instruct, which sees already. A miniature has no such beginning,
+and learning to see from answers alone takes far longer than learning to answer does: an answer is
+a few digits about a whole image set, while here every token of every image is told what it shows.
+Linear heads read meaning, colour, mark and box off the tokens; they are thrown away afterwards, and
+what they could read stays in the tokens for the language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from migbench.errors import UsageError
+from migbench.mini.shapes import COLOURS
+from migbench.training.data import TrainingData
+from migbench.training.encoding import Encoder
+from migbench.training.labels import MEANINGS, CellLabels, draw_with_things, label_cells
+from migbench.training.pixels import Grid
+from migbench.training.sources import SceneSource
+
+BINS = 50
+"""An edge is told as shares of the bins beside it; bins are 1/50 of the image apart."""
+TOKEN_SIZE = 0.3
+"""Root mean square of the tokens' numbers once the tower has learnt to see."""
+BACKGROUND_SHARE = 0.2
+"""What a background token's box counts beside a thing's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The images of one scene, cut into patches, and what their cells are to know."""
+
+    patches: tuple[NDArray[np.uint8], ...]
+    grids: tuple[Grid, ...]
+    labels: tuple[CellLabels, ...]
+
+
+class SeeingExamples:
+    """The scenes of a training by their place, as a data set for torch."""
+
+    def __init__(self, data: TrainingData, encoder: Encoder) -> None:
+        """Raises `UsageError` where a source is not drawn: nothing is known of its images."""
+        self._data = data
+        self._pixels = encoder.pixels
+        for name, source in data.sources.items():
+            if not isinstance(source, SceneSource):
+                raise UsageError(f"source {name}: only drawn scenes can be trained on by seeing")
+
+    def __len__(self) -> int:
+        return len(self._data.mixture)
+
+    def __getitem__(self, place: int) -> Seen:
+        """The scene at a place."""
+        name, number = self._data.mixture.draw(place)
+        source = self._data.sources[name]
+        assert isinstance(source, SceneSource)
+        images, things = draw_with_things(source.plan(number))
+        prepared = [self._pixels.patches(image) for image in images]
+        merge = self._pixels.merge
+        labels = tuple(
+            label_cells(seen, grid.rows // merge, grid.columns // merge)
+            for seen, (_, grid) in zip(things, prepared, strict=True)
+        )
+        return Seen(
+            tuple(each for each, _ in prepared), tuple(grid for _, grid in prepared), labels
+        )
+
+
+def collate(examples: Sequence[Seen]) -> dict[str, Tensor]:
+    """One batch: all images one after another."""
+    labels = [label for example in examples for label in example.labels]
+    grids = [(1, *grid) for example in examples for grid in example.grids]
+    arrays: dict[str, NDArray[Any]] = {
+        "patches": np.concatenate([each for example in examples for each in example.patches]),
+        "image_grid_thw": np.array(grids),
+        "meanings": np.concatenate([each.meanings for each in labels]),
+        "colours": np.concatenate([each.colours for each in labels]),
+        "marked": np.concatenate([each.marked for each in labels]),
+        "boxes": np.concatenate([each.boxes for each in labels]),
+    }
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+class Seeing(nn.Module):
+    """A vision tower with heads that read its tokens; its output is the loss."""
+
+    def __init__(self, tower: nn.Module, width: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.heads = nn.ModuleDict(
+            {
+                "meaning": nn.Linear(width, 1 + len(MEANINGS)),
+                "colour": nn.Linear(width, len(COLOURS)),
+                "mark": nn.Linear(width, 1),
+                "edges": nn.Linear(width, 4 * (BINS + 1)),
+            }
+        )
+
+    def read(self, pixel_values: Tensor, image_grid_thw: Tensor) -> tuple[Tensor, ...]:
+        """Logits of each token: meaning (0 is background), colour, mark, and its box's edges."""
+        found: Any = self.tower(pixel_values, grid_thw=image_grid_thw)
+        tokens = self.norm(found.pooler_output)
+        meaning, colour, mark, edges = (head(tokens) for head in self.heads.values())
+        return meaning, colour, mark[:, 0], edges.view(-1, 4, BINS + 1)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        image_grid_thw: Tensor,
+        meanings: Tensor,
+        colours: Tensor,
+        marked: Tensor,
+        boxes: Tensor,
+    ) -> dict[str, Tensor]:
+        """The mean loss of a batch's tokens."""
+        meaning, colour, mark, edges = (
+            each.float() for each in self.read(pixel_values, image_grid_thw)
+        )
+        is_thing = meanings >= 0
+        weight = torch.where(is_thing, 1.0, BACKGROUND_SHARE)
+        edge_loss = -(edge_shares(boxes) * edges.log_softmax(-1)).sum((-1, -2))
+        loss = (
+            functional.cross_entropy(meaning, meanings + 1)
+            + functional.cross_entropy(colour, colours, ignore_index=-1)
+            + functional.binary_cross_entropy_with_logits(mark, marked)
+            + (edge_loss * weight).sum() / weight.sum()
+        )
+        return {"loss": loss}
+
+
+@torch.no_grad()
+def settle(tower: Any, pixel_values: Tensor, image_grid_thw: Tensor) -> None:
+    """Scale the tower's last layer so that its tokens have the size `TOKEN_SIZE`.
+
+    The heads read directions and leave the size to chance; a language model adds what it finds out
+    to the tokens, and can hardly change what is far larger than its own embeddings.
+    """
+    last = tower.merger.mlp[-1]
+    size = tower(pixel_values, grid_thw=image_grid_thw).pooler_output.square().mean().sqrt()
+    last.weight.mul_(TOKEN_SIZE / size)
+    last.bias.mul_(TOKEN_SIZE / size)
+
+
+def edge_shares(boxes: Tensor) -> Tensor:
+    """Boxes in 0-1, shape (n, 4), as shares of the two bins beside each edge: (n, 4, BINS + 1)."""
+    places = torch.arange(BINS + 1, device=boxes.device)
+    return (1 - (boxes[..., None] * BINS - places).abs()).clamp(min=0)

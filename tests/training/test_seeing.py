@@ -1,0 +1,154 @@
+"""Learning to see: what cells are told, how heads are taught, and that it goes on exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migbench.errors import UsageError
+from migbench.mini import plan
+from migbench.mini.drawing import draw_pages
+from migbench.training.labels import MEANINGS, Thing, draw_with_things, label_cells
+from migbench.training.metrics import METRICS, read_metrics
+from migbench.training.recipe import Recipe, Records, Scenes, Stretch, find_recipe
+from migbench.training.train import MODEL, train
+
+torch = pytest.importorskip("torch")
+
+changed = msgspec.structs.replace
+
+
+def test_a_cell_knows_the_thing_that_covers_it() -> None:
+    left = Thing(meaning=3, colour=1, box=(0.0, 0.0, 0.5, 1.0), marked=True)
+    labels = label_cells([left], rows=2, columns=4)
+    assert labels.meanings.tolist() == [3, 3, -1, -1, 3, 3, -1, -1]
+    assert labels.colours.tolist() == [1, 1, -1, -1, 1, 1, -1, -1]
+    assert labels.marked.tolist() == [1, 1, 0, 0, 1, 1, 0, 0]
+    assert labels.boxes[0].tolist() == [0.0, 0.0, 0.5, 1.0]
+    assert labels.boxes[7].tolist() == [0.75, 0.5, 1.0, 1.0], "the background knows its own place"
+
+
+def test_a_thing_smaller_than_a_cell_owns_it() -> None:
+    small = Thing(meaning=0, colour=0, box=(0.1, 0.1, 0.2, 0.2), marked=False)
+    assert label_cells([small], rows=2, columns=2).meanings.tolist() == [0, -1, -1, -1]
+
+
+def test_an_empty_image_is_background() -> None:
+    assert label_cells([], rows=3, columns=5).meanings.tolist() == [-1] * 15
+
+
+@pytest.mark.parametrize("task", ["object_tracking", "region", "correspondence", "group_grounding"])
+@pytest.mark.parametrize("number", range(3))
+def test_every_target_is_a_thing_of_its_image(task: str, number: int) -> None:
+    """What is asked for is what the cells are told of; a region is told of what it was cut for."""
+    planned = plan(task, number, split="train")
+    images, things = draw_with_things(planned)
+    _, extents = draw_pages(planned)
+    assert len(images) == len(things) == len(planned.pages)
+    for ask in planned.asks:
+        if isinstance(ask.target, tuple):
+            width, height = images[ask.page].size
+            boxes = [extents[ask.page][item] for item in ask.target]
+            whole = boxes[0]
+            for box in boxes[1:]:
+                whole = whole.joined(box)
+            edges = np.array([whole.left, whole.top, whole.right, whole.bottom], float)
+            edges /= [width, height, width, height]
+            assert any(np.allclose(edges, thing.box, atol=1e-9) for thing in things[ask.page])
+    if task == "region":
+        assert all(seen for seen in things[1:]), "a cutting shows what it was cut around"
+
+
+def test_the_red_box_marks_one_thing_of_the_first_image() -> None:
+    _, things = draw_with_things(plan("correspondence", 1, split="train"))
+    assert [sum(thing.marked for thing in seen) for seen in things] == [1, 0]
+    jobs = {MEANINGS[thing.meaning] for seen in things for thing in seen}
+    assert jobs <= {"handle", "lid", "wheels", "body"}
+
+
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_shares_of_bins_say_where_an_edge_is(edges: list[float]) -> None:
+    from migbench.training.seeing import BINS, edge_shares
+
+    shares = edge_shares(torch.tensor([edges], dtype=torch.float64))
+    assert shares.sum(-1).allclose(torch.ones(1, 4, dtype=torch.float64))
+    place = (shares * torch.arange(BINS + 1)).sum(-1) / BINS
+    assert place[0].tolist() == pytest.approx(edges, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def toy() -> Recipe:
+    """Four steps of a tower of the smoke recipe's size, saved after two."""
+    smoke = find_recipe("mini-smoke")
+    return changed(
+        smoke,
+        objective="seeing",
+        phases=(Stretch(steps=4, shares={"single": 1, "refer_grounding": 1}),),
+        optimiser=changed(smoke.optimiser, name="muon"),
+        save_every=2,
+        watch=None,
+    )
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(folder / METRICS)]
+
+
+def test_seeing_is_learnt_resumed_exactly_and_leaves_a_checkpoint(
+    toy: Recipe, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train(toy, whole).finished
+
+    def die(line: dict[str, Any]) -> None:
+        if line["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, parts, note=die)
+    assert train(toy, parts).resumed_from == 2
+    assert losses(parts) == losses(whole)
+    weights = [(each / MODEL / "model.safetensors").read_bytes() for each in (whole, parts)]
+    assert weights[0] == weights[1]
+    _require_qwen2_vl(whole / MODEL)
+    answers = changed(
+        find_recipe("mini-smoke"),
+        model=changed(toy.model, sizes=None, checkpoint=str(whole / MODEL), frozen=("vision",)),
+        watch=None,
+    ).with_steps(2)
+    assert train(answers, tmp_path / "answers").finished, "it is where learning to answer begins"
+
+
+def _require_qwen2_vl(folder: Path) -> None:
+    """The heads are gone, and tokens have the size that a language model can work with."""
+    from safetensors import safe_open
+    from transformers import Qwen2VLForConditionalGeneration
+
+    from migbench.training.seeing import TOKEN_SIZE
+
+    with safe_open(folder / "model.safetensors", "np") as stored:
+        assert not any("meaning" in name for name in stored.keys())  # noqa: SIM118
+    model = Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    images, _ = draw_with_things(plan("refer_grounding", 1, split="train"))
+    from migbench.training.encoding import Encoder
+
+    pixels = Encoder(folder, max_tokens=512).pixels
+    prepared = [pixels.patches(image) for image in images]
+    values = pixels.normalise(torch.from_numpy(np.concatenate([each for each, _ in prepared])))
+    grids = torch.tensor([(1, *grid) for _, grid in prepared])
+    with torch.no_grad():
+        tokens = model.model.visual(values, grid_thw=grids).pooler_output
+    assert 0.5 * TOKEN_SIZE < float(tokens.square().mean().sqrt()) < 2 * TOKEN_SIZE
+
+
+def test_records_cannot_teach_seeing(toy: Recipe, tmp_path: Path) -> None:
+    recipe = changed(toy, sources={**toy.sources, "single": Records(files=("a.jsonl",))})
+    with pytest.raises(UsageError, match="single"):
+        train(recipe, tmp_path / "out", tmp_path)
+    assert isinstance(toy.sources["single"], Scenes)
