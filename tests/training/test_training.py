@@ -18,9 +18,9 @@ from migbench.errors import AdapterError, UsageError
 from migbench.training import train as training
 from migbench.training.data import TrainingExamples, open_data
 from migbench.training.encoding import Encoder
+from migbench.training.lessons import SKIPPED
 from migbench.training.metrics import METRICS, read_metrics, rewind
 from migbench.training.recipe import Batch, Machine, Recipe, Records, Stretch, find_recipe
-from migbench.training.lessons import SKIPPED
 from migbench.training.train import MODEL, last_checkpoint, train
 
 torch = pytest.importorskip("torch")

@@ -1,0 +1,54 @@
+"""Scenes as training examples: all things are named, targets asked for one by one or at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from migbench.boxes import Box
+from migbench.dialects import find_dialect, read
+from migbench.errors import UsageError
+from migbench.tasks import Noun, find_task
+from migbench.training.sources import GROUP, SINGLE, SceneSource, training_plan
+
+
+def test_where_things_have_names_all_are_asked_for_and_told_apart() -> None:
+    for number in range(12):
+        for task in (SINGLE, GROUP):
+            planned = training_plan(task, number, seed=3)
+            things = [
+                (place, (n,))
+                for place, page in enumerate(planned.pages)
+                for n in range(len(page.items))  # type: ignore[union-attr]
+            ]
+            assert [(ask.page, ask.target) for ask in planned.asks] == things
+            phrases = [ask.wording.split("<|object_ref_start|>")[1] for ask in planned.asks]
+            assert len(set(phrases)) == len(phrases)
+    assert len(training_plan(SINGLE, 1, seed=3).pages) == 1
+
+
+@pytest.mark.parametrize("task", ["common_object", "object_tracking", "multi_view", "region"])
+def test_an_answer_to_all_at_once_is_read_back_as_its_boxes(task: str) -> None:
+    """Each box is read for the image or region that it is named with."""
+    form = find_task(task).all_at_once
+    assert form is not None
+    for number in range(4):
+        one_by_one = SceneSource(task, seed=5, turns=99).example(number).conversation
+        at_once = SceneSource(task, seed=5, at_once=True).example(number).conversation
+        (exchange,) = at_once.exchanges
+        assert exchange.question.count("<image>") == len(at_once.images)
+        expected = {
+            form.number(each.question): only_box(each.answer) for each in one_by_one.exchanges
+        }
+        reading = read(find_dialect("qwen2-vl"), exchange.answer, noun=form.noun)
+        assert {(found.label or 0) + 1: found.box for found in reading.boxes} == expected
+
+
+def only_box(answer: str) -> Box:
+    (found,) = read(find_dialect("qwen2-vl"), answer, noun=Noun.IMAGE).boxes
+    return found.box
+
+
+@pytest.mark.parametrize("task", ["diff", SINGLE])
+def test_tasks_with_one_target_are_not_asked_at_once(task: str) -> None:
+    with pytest.raises(UsageError, match=task):
+        SceneSource(task, seed=0, at_once=True)
