@@ -56,8 +56,9 @@ def command(
 ) -> int:
     """Train a Qwen2-VL model by a recipe; the same command goes on after an interruption.
 
-    Packaged recipes: qwen2-vl-7b-stage1 and qwen2-vl-7b-stage2 (the paper's, eight GPUs), mini (a
-    miniature that learns MIG-Mini), mini-smoke (a toy, to see that it works).
+    Packaged recipes: qwen2-vl-7b-stage1 and qwen2-vl-7b-stage2 (the paper's, eight GPUs);
+    mini-seeing, mini-stage1 and mini-stage2 (the packaged miniature's, one after another);
+    mini-smoke (a toy, to see that it works) and by-heart.
 
     \b
     Examples:

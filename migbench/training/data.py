@@ -86,7 +86,11 @@ def open_data(
         else:
             files, problem = (), None
             source = SceneSource(
-                spec.task, seed=recipe.seed, turns=spec.turns, at_once=spec.at_once
+                spec.task,
+                seed=recipe.seed,
+                turns=spec.turns,
+                at_once=spec.at_once,
+                things=spec.things,
             )
         if source is not None:
             sources[name] = source

@@ -66,12 +66,14 @@ class Records(_Record, frozen=True, tag_field="from", tag="records"):
 class Scenes(_Record, frozen=True, tag_field="from", tag="scenes"):
     """Scenes of a MIG-Mini task, drawn as they are needed, with up to ``turns`` questions each.
 
-    ``at_once`` asks one question for all targets of a scene instead.
+    ``at_once`` asks one question for all targets of a scene instead. Where things are found by
+    their names, an image shows at most ``things`` of them.
     """
 
     task: str
     turns: Whole = 1
     at_once: bool = False
+    things: Whole | None = None
 
 
 class Stretch(_Record, frozen=True):

@@ -29,6 +29,8 @@ from migbench.training.sources import SceneSource
 
 BINS = 50
 """An edge is told as shares of the bins beside it; bins are 1/50 of the image apart."""
+DIGITS = 2
+"""So many leading digits of an edge in thousandths are told one by one, as answers write them."""
 TOKEN_SIZE = 0.3
 """Root mean square of the tokens' numbers once the tower has learnt to see."""
 BACKGROUND_SHARE = 0.2
@@ -103,15 +105,17 @@ class Seeing(nn.Module):
                 "colour": nn.Linear(width, len(COLOURS)),
                 "mark": nn.Linear(width, 1),
                 "edges": nn.Linear(width, 4 * (BINS + 1)),
+                "digits": nn.Linear(width, 4 * DIGITS * 10),
             }
         )
 
     def read(self, pixel_values: Tensor, image_grid_thw: Tensor) -> tuple[Tensor, ...]:
-        """Logits of each token: meaning (0 is background), colour, mark, and its box's edges."""
+        """Logits of each token: meaning (0 is background), colour, mark, edges and their digits."""
         found: Any = self.tower(pixel_values, grid_thw=image_grid_thw)
         tokens = self.norm(found.pooler_output)
-        meaning, colour, mark, edges = (head(tokens) for head in self.heads.values())
-        return meaning, colour, mark[:, 0], edges.view(-1, 4, BINS + 1)
+        meaning, colour, mark, edges, digits = (head(tokens) for head in self.heads.values())
+        edges, digits = edges.view(-1, 4, BINS + 1), digits.view(-1, 4 * DIGITS, 10)
+        return meaning, colour, mark[:, 0], edges, digits
 
     def forward(
         self,
@@ -123,12 +127,16 @@ class Seeing(nn.Module):
         boxes: Tensor,
     ) -> dict[str, Tensor]:
         """The mean loss of a batch's tokens."""
-        meaning, colour, mark, edges = (
+        meaning, colour, mark, edges, digits = (
             each.float() for each in self.read(pixel_values, image_grid_thw)
         )
         is_thing = meanings >= 0
         weight = torch.where(is_thing, 1.0, BACKGROUND_SHARE)
         edge_loss = -(edge_shares(boxes) * edges.log_softmax(-1)).sum((-1, -2))
+        digit_loss = functional.cross_entropy(
+            digits.flatten(0, 1), edge_digits(boxes).flatten(), reduction="none"
+        )
+        edge_loss += digit_loss.view(-1, 4 * DIGITS).sum(-1)
         loss = (
             functional.cross_entropy(meaning, meanings + 1)
             + functional.cross_entropy(colour, colours, ignore_index=-1)
@@ -136,6 +144,13 @@ class Seeing(nn.Module):
             + (edge_loss * weight).sum() / weight.sum()
         )
         return {"loss": loss}
+
+
+def edge_digits(boxes: Tensor) -> Tensor:
+    """The leading digits of the edges of boxes in 0-1, shape (n, 4), in thousandths: (n, 4 * 2)."""
+    thousandths = (boxes * 1000).round().long().clamp(0, 999)
+    places = torch.tensor([100, 10], device=boxes.device)
+    return (thousandths[..., None] // places % 10).flatten(1)
 
 
 @torch.no_grad()

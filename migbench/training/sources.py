@@ -7,7 +7,7 @@ alone, so that any process can make any example, and a resumed training goes on 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -96,10 +96,19 @@ class SceneSource:
 
     ``turns`` bounds the questions about one scene: more than one make a conversation of several
     exchanges, which costs one drawing. Which are asked, and in what order, is drawn. With
-    ``at_once`` one exchange asks for all targets together.
+    ``at_once`` one exchange asks for all targets together. ``things`` bounds what an image shows
+    where things are found by their names.
     """
 
-    def __init__(self, task: str, *, seed: int, turns: int = 1, at_once: bool = False) -> None:
+    def __init__(
+        self,
+        task: str,
+        *,
+        seed: int,
+        turns: int = 1,
+        at_once: bool = False,
+        things: int | None = None,
+    ) -> None:
         """Scenes of one task. Raises `UsageError` for an unknown one, or one not asked at once."""
         if at_once and (task == SINGLE or find_task(task).all_at_once is None):
             raise UsageError(f"task {task}: its targets are not asked for at once")
@@ -107,7 +116,8 @@ class SceneSource:
         self._task = task
         self._seed = seed
         self._turns = turns
-        counts = [len(training_plan(task, number, seed).pages) for number in range(_PLANS_TRIED)]
+        self._things = things
+        counts = [len(self.plan(number).pages) for number in range(_PLANS_TRIED)]
         self._images = round(sum(counts) / len(counts))
 
     @property
@@ -121,11 +131,11 @@ class SceneSource:
 
     def plan(self, number: int) -> Plan:
         """What scene ``number`` will show."""
-        return training_plan(self._task, number, self._seed)
+        return training_plan(self._task, number, self._seed, self._things)
 
     def example(self, number: int) -> Example:
         """Draw one scene and ask about it."""
-        image_set = _draw(self._task, number, self._seed)
+        image_set = draw(self.plan(number), self._task, need_format=False)
         names = [f"{self._task}/{number}_{place}.png" for place in range(len(image_set.images))]
         if self._at_once:
             asked = [(question.text, Box(*question.answer)) for question in image_set.questions]
@@ -148,10 +158,11 @@ def scene_conversation(
     return converse(f"{kind}-{identity}", kind, names, asked)
 
 
-def training_plan(task: str, number: int, seed: int) -> Plan:
+def training_plan(task: str, number: int, seed: int, things: int | None = None) -> Plan:
     """What scene ``number`` of a task shows and asks when it is trained on.
 
-    Where things are found by their names, all of them are asked for, not only those of a test.
+    Where things are found by their names, all of them are asked for, not only those of a test; an
+    image then shows at most so many ``things``.
     """
     if task not in (SINGLE, GROUP):
         return plan(task, number, seed=seed, split="train")
@@ -159,9 +170,6 @@ def training_plan(task: str, number: int, seed: int) -> Plan:
     pages = [page for page in group.pages if isinstance(page, Page)]
     if task == SINGLE:
         pages = [pages[number % len(pages)]]
+    pages = [replace(page, items=page.items[:things]) for page in pages]
     rng = np.random.default_rng([seed, number, len(pages)])
     return Plan(tuple(pages), name_all(rng, pages))
-
-
-def _draw(task: str, number: int, seed: int) -> ImageSet:
-    return draw(training_plan(task, number, seed), task, need_format=False)

@@ -110,9 +110,9 @@ def test_the_papers_figures_stand_in_the_recipes() -> None:
         assert stage.machine.gpus == 8
 
 
-@given(steps=st.integers(3, 30_000))
+@given(steps=st.integers(4, 30_000))
 def test_other_lengths_keep_the_phases_proportions(steps: int) -> None:
-    recipe = find_recipe("mini")
+    recipe = find_recipe("mini-stage1")
     scaled = recipe.with_steps(steps)
     assert scaled.steps == steps
     for phase, original in zip(scaled.phases, recipe.phases, strict=True):
@@ -122,8 +122,8 @@ def test_other_lengths_keep_the_phases_proportions(steps: int) -> None:
 
 
 def test_fewer_steps_than_phases_are_refused() -> None:
-    with pytest.raises(UsageError, match="has 3 phases"):
-        find_recipe("mini").with_steps(2)
+    with pytest.raises(UsageError, match="has 4 phases"):
+        find_recipe("mini-stage1").with_steps(3)
 
 
 def test_an_unknown_recipe_lists_the_known() -> None:
