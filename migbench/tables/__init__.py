@@ -10,12 +10,18 @@ from migbench.tables.as_printed import (
     published_list,
     reproduction_table,
 )
-from migbench.tables.comparison import comparison_table, costs_table
+from migbench.tables.comparison import (
+    comparison_cells,
+    comparison_table,
+    costs_cells,
+    costs_table,
+)
 from migbench.tables.layouts import LAYOUTS, Layout
 from migbench.tables.levels import level_table
 from migbench.tables.markup import comma_separated, latex, markdown
-from migbench.tables.outcomes import scores_table
+from migbench.tables.outcomes import scores_cells, scores_table
 from migbench.tables.printed import published_notes, published_sections
+from migbench.tables.results import results_table
 from migbench.tables.rows import Row, Section, Table
 from migbench.tables.runs import interval_note, run_labels, run_notes, run_row
 from migbench.tables.text import text
@@ -29,7 +35,9 @@ __all__ = [
     "Table",
     "as_printed",
     "audit_report",
+    "comparison_cells",
     "comparison_table",
+    "costs_cells",
     "costs_table",
     "interval_note",
     "level_table",
@@ -37,9 +45,11 @@ __all__ = [
     "published_notes",
     "published_sections",
     "reproduction_table",
+    "results_table",
     "run_labels",
     "run_notes",
     "run_row",
+    "scores_cells",
     "scores_table",
 ]
 
