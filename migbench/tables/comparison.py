@@ -28,15 +28,20 @@ def comparison_table(comparison: Comparison) -> str:
     Beside the difference: its interval, its p, the p corrected for the number of tasks, and the
     smallest difference that this data would have shown with 80 % power.
     """
+    return _simple(*comparison_cells(comparison))
+
+
+def comparison_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """The same as header and lines."""
     rows = {find_task(key).column: paired for key, paired in comparison.tasks.items()}
     rows[f"macro ({comparison.macro.tasks})"] = comparison.macro
-    return _simple(*comparison_cells("Task", comparison.first, comparison.second, rows))
+    return group_cells("Task", comparison.first, comparison.second, rows)
 
 
-def comparison_cells(
+def group_cells(
     group: str, first: str, second: str, rows: Mapping[str, Paired]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and lines of two runs' comparison by groups; ``group`` says what the groups are."""
+    """Header and lines by other groups of targets; ``group`` says what the groups are."""
     unanswered = any(paired.unanswered for paired in rows.values())
     header = [group, "n", first, second, *COMPARISON_HEADER, *["No answer"] * unanswered]
     body = []

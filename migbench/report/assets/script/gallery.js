@@ -1,0 +1,117 @@
+// The list of targets. All have a place on the page; only those near the window are filled.
+
+const cards = document.getElementById("cards");
+const NEAR = 1200; // Pixels above and below the window in which cards are filled.
+const PRINTED = 200;
+
+let chosen = [];
+let shells = new Map();
+let listed = "";
+
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting) fill(entry.target);
+      else empty(entry.target);
+    }
+  },
+  { rootMargin: `${NEAR}px 0px` },
+);
+
+function fill(shell) {
+  if (shell.filled) return;
+  shell.filled = true;
+  shell.style.height = "";
+  shell.replaceChildren(...card(shell.target, shell.runs));
+}
+
+function empty(shell) {
+  if (!shell.filled || shell.contains(document.activeElement)) return;
+  shell.style.height = `${shell.offsetHeight}px`;
+  shell.filled = false;
+  shell.replaceChildren();
+}
+
+function showGallery() {
+  const runs = shownRuns();
+  chosen = chosenTargets();
+  const list = `${runs}|${chosen.map((target) => target.place)}`;
+  if (list !== listed) {
+    listed = list;
+    observer.disconnect();
+    shells = new Map();
+    let before = null;
+    for (const target of chosen) {
+      const shell = el("article.card", { tabindex: "-1", "data-target": target.id });
+      const task = derived.tasks.get(target.task);
+      shell.setAttribute("aria-label", `${task.column}, ${target.id}`);
+      // Siblings that follow each other are one block.
+      if (before && before.target.set === target.set) shell.classList.add("goes-on");
+      shell.target = target;
+      shell.runs = runs;
+      shells.set(target, shell);
+      before = shell;
+    }
+    cards.replaceChildren(...shells.values());
+    if (!chosen.length) cards.append(el("p.nothing", null, "No target is like this."));
+    shells.forEach((shell) => observer.observe(shell));
+  }
+  const count = document.getElementById("count");
+  const sets = new Set(chosen.map((target) => target.set)).size;
+  count.textContent =
+    `${chosen.length.toLocaleString("en")} of ${data.targets.length.toLocaleString("en")} targets, ` +
+    `${sets.toLocaleString("en")} image sets`;
+}
+
+/** Mark the target that the address names, and bring it into view. */
+function showCurrent(options) {
+  for (const shell of cards.querySelectorAll(".current")) shell.classList.remove("current");
+  const target = derived.byId.get(state.at);
+  const shell = target && shells.get(target);
+  if (!shell) return;
+  fill(shell);
+  shell.classList.add("current");
+  if (options && options.scroll === false) return;
+  shell.scrollIntoView({ block: "start" });
+  // Cards above it may be filled only now, and move it.
+  requestAnimationFrame(() => shell.scrollIntoView({ block: "start" }));
+  if (!state.full) shell.focus({ preventScroll: true });
+}
+
+/** Go some targets on, or back. */
+function step(by) {
+  if (!chosen.length) return;
+  const at = chosen.findIndex((target) => target.id === state.at);
+  const next = at < 0 ? (by > 0 ? 0 : chosen.length - 1) : at + by;
+  const target = chosen[Math.min(Math.max(next, 0), chosen.length - 1)];
+  go({ at: target.id, image: target.image });
+  showCurrent();
+}
+
+cards.addEventListener("click", (event) => {
+  const shell = event.target.closest(".card");
+  if (!shell) return;
+  const link = event.target.closest("a");
+  if (link && link.dataset.target) {
+    event.preventDefault();
+    const sibling = derived.byId.get(link.dataset.target);
+    if (!shells.has(sibling)) Object.assign(state, unfiltered());
+    go({ at: sibling.id, image: sibling.image }, { step: true });
+    showCurrent();
+  } else if (!link) {
+    const figure = event.target.closest("figure");
+    const image = figure ? Number(figure.dataset.image) - 1 : shell.target.image;
+    const enlarges = figure || event.target.closest(".enlarge");
+    if (!enlarges && event.target.closest("summary, button")) return;
+    if (!enlarges && String(getSelection())) return;
+    go({ at: shell.target.id, image, full: Boolean(enlarges) }, { step: Boolean(enlarges) });
+    showCurrent({ scroll: false });
+  }
+});
+
+addEventListener("beforeprint", () => {
+  chosen.slice(0, PRINTED).forEach((target) => fill(shells.get(target)));
+  if (chosen.length > PRINTED) {
+    cards.dataset.printed = `The first ${PRINTED} of ${chosen.length} targets are printed.`;
+  }
+});
