@@ -141,7 +141,6 @@ def make_page(
     runs: Sequence[LabelledRun],
     make_pictures: MakePictures,
     options: dict[str, Any],
-    *,
     live: str | None = None,
 ) -> str:
     """The page of scored runs."""

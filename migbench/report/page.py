@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
+
 from migbench import palette
 from migbench.errors import UsageError
 from migbench.report.records import Gallery

@@ -6,9 +6,8 @@ async function renew() {
   const alive = document.getElementById("alive");
   try {
     const root = document.documentElement;
-    const now = await (await fetch("state", { cache: "no-store" })).text();
-    if (now !== root.dataset.live) {
-      const text = await (await fetch(".", { cache: "no-store" })).text();
+    if ((await served("state")) !== root.dataset.live) {
+      const text = await served(".");
       const page = new DOMParser().parseFromString(text, "text/html");
       data = JSON.parse(page.getElementById("data").textContent);
       derived = derive();
@@ -22,10 +21,18 @@ async function renew() {
       show();
     }
     alive.textContent = "live";
-  } catch {
-    alive.textContent = "the viewer has ended";
+  } catch (error) {
+    const gone = error instanceof TypeError; // What fetch throws where nobody listens.
+    alive.textContent = gone ? "the viewer has ended" : error.message.slice(0, 200);
   }
   setTimeout(renew, INTERVAL);
+}
+
+async function served(path) {
+  const answer = await fetch(path, { cache: "no-store" });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(text);
+  return text;
 }
 
 if (document.documentElement.dataset.live) setTimeout(renew, INTERVAL);
