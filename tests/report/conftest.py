@@ -55,7 +55,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         **options: Any,
     ) -> Watched:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         watched = Watched(context.new_page())
         opened.append(watched)
 
