@@ -1,6 +1,8 @@
-"""The colours of reports and plots: Okabe and Ito's, which colour-blind readers can tell apart."""
+"""Colours that readers with any kind of colour vision can tell apart, for figures and reports.
 
-from __future__ import annotations
+The palette is that of Masataka Okabe and Kei Ito, "Color Universal Design: how to make figures and
+presentations that are friendly to colorblind people", 2002 (revised 2008).
+"""
 
 ORANGE = "#E69F00"
 SKY = "#56B4E9"
@@ -12,6 +14,6 @@ PURPLE = "#CC79A7"
 BLACK = "#000000"
 
 TRUTH = GREEN
-"""Of what is to be found."""
+"""Of ground truth, and of nothing else."""
 MODELS = (VERMILLION, BLUE, PURPLE, ORANGE, SKY)
-"""Of runs, in their order; after the last, the first again."""
+"""Of models, in the order in which they are named."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from data_files import record, write_annotations
 from PIL import Image
 
 from migbench.benchmark import DEFAULT_PROMPTS, source_of
+from migbench.cli.report import make_page, score_runs
 from migbench.data.annotations import Annotations, Instance, read_annotations
 from migbench.environment import new_manifest
 from migbench.models import resolve_model
+from migbench.report.viewer import Content, Viewer
 from migbench.run_store import AnswerLine, Run, open_run
 from migbench.settings import Settings
 from migbench.tasks import task_hashes
@@ -149,3 +153,36 @@ def make_run(
                 )
         store.finish(status)
     return Run(out)
+
+
+PAGE_OPTIONS: dict[str, Any] = {
+    "protocol": "standard",
+    "corrections": "profile",
+    "annotations": None,
+    "image_folder": None,
+    "accept_model_errors": False,
+    "difficulty": None,
+    "bootstrap": None,
+    "seed": 0,
+    "published": False,
+    "title": None,
+}
+
+
+@contextmanager
+def served(*runs: Path) -> Iterator[Viewer]:
+    """A viewer of these runs, at any free port."""
+    content = Content(
+        runs,
+        lambda pictures, state: make_page(
+            score_runs(runs, PAGE_OPTIONS), pictures, PAGE_OPTIONS, state
+        ),
+    )
+    with Viewer(content, 0) as viewer:
+        thread = Thread(target=viewer.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield viewer
+        finally:
+            viewer.shutdown()
+            thread.join()

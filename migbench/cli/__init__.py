@@ -22,9 +22,9 @@ COMMANDS = {
     "report": "Write one page that shows every answer and box.",
     "view": "Serve that page to this machine alone, with whole images.",
     "published": "List, show and audit the published tables.",
-    "difficulty": "Split the instances by difficulty, from four baselines.",
+    "difficulty": "Split the instances by difficulty, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
-    "train": "Train a model by the paper's recipe, or a miniature of it.",
+    "train": "Train a model by a recipe, in full size or in miniature.",
     "merge-weights": "Average the weights of checkpoints.",
     "data": "Check, describe, download or render the data set.",
     "tasks": "List the tasks.",
@@ -73,7 +73,7 @@ def cli(context: click.Context, debug: bool) -> None:
       migbench data mini MINI
       migbench run --model whole-image --data MINI --out results/guess
 
-    Exit status: 0 done, 1 done but incomplete, 2 bad usage or input, 130 stopped.
+    Exit status: 0 done, 1 done but incomplete, 2 bad usage, 130 stopped.
     """
     context.obj = debug
 

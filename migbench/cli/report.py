@@ -108,10 +108,17 @@ def command(
         make_pictures = partial(linked, side=thumbnail, page=out)
     scored = score_runs(runs, options)
     html = make_page(scored, make_pictures, options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(html, encoding="utf-8")
+    _write(out, html)
     click.echo(f"{out}: {len(html.encode()) / MEGABYTE:.1f} MB")
     return max(exit_status(run.scored.scores) for run in scored)
+
+
+def _write(path: Path, html: str) -> None:
+    """Write a page in one step: browsers see the old one or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".partial")
+    unfinished.write_text(html, encoding="utf-8")
+    unfinished.replace(path)
 
 
 def score_runs(runs: Sequence[Path], options: dict[str, Any]) -> list[LabelledRun]:

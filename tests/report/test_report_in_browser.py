@@ -444,7 +444,7 @@ def test_only_what_is_near_is_filled(tmp_path: Path, open_page: Open) -> None:
     page = open_page(tmp_path / "page.html", "view=gallery")
     filled = "document.querySelectorAll('.card > header').length"
     page.page.wait_for_selector(".card > header")
-    assert len(page.shown()) == 600
+    page.page.wait_for_function("document.querySelectorAll('.card').length === 600")
     assert page.page.evaluate(filled) < 40
     far = page.shown()[450]
     page.page.goto((tmp_path / "page.html").as_uri() + f"#view=gallery&at={far}")

@@ -8,30 +8,15 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from command_line import migbench
 from PIL import Image
-from report_runs import SIZES, make_data, make_run, truth
+from report_runs import SIZES, make_data, make_run, served, truth
 
-from migbench.cli.report import make_page, score_runs
 from migbench.data.annotations import Annotations
-from migbench.report.viewer import Content, Viewer
+from migbench.report.viewer import Viewer
 from migbench.run_store import AnswerLine, open_run, read_manifest
-
-OPTIONS = {
-    "protocol": "standard",
-    "corrections": "profile",
-    "annotations": None,
-    "image_folder": None,
-    "accept_model_errors": False,
-    "difficulty": None,
-    "bootstrap": None,
-    "seed": 0,
-    "published": False,
-    "title": None,
-}
 
 
 @pytest.fixture
@@ -47,16 +32,8 @@ def run(data: Annotations, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def viewer(run: Path) -> Iterator[Viewer]:
-    content = Content(
-        [run],
-        lambda pictures, state: make_page(score_runs([run], OPTIONS), pictures, OPTIONS, state),
-    )
-    with Viewer(content, 0) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    with served(run) as viewer:
+        yield viewer
 
 
 def ask(

@@ -50,7 +50,7 @@ focusView.addEventListener("click", (event) => {
   if (!link) return;
   event.preventDefault();
   const sibling = derived.byId.get(link.dataset.target);
-  if (!shells.has(sibling)) Object.assign(state, unfiltered());
+  if (!chosen.includes(sibling)) Object.assign(state, unfiltered());
   go({ at: sibling.id, image: sibling.image });
 });
 

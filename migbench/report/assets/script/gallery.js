@@ -1,11 +1,15 @@
-// The list of targets. All have a place on the page; only those near the window are filled.
+// The list of targets. Each gets a place on the page, the first ones at once and the others as soon
+// as the browser has time; only those near the window are filled.
 
 const cards = document.getElementById("cards");
 const NEAR = 1200; // Pixels above and below the window in which cards are filled.
+const AT_ONCE = 200;
 const PRINTED = 200;
 
 let chosen = [];
+let chosenRuns = [];
 let shells = new Map();
+let further = 0;
 let listed = "";
 
 const observer = new IntersectionObserver(
@@ -22,7 +26,7 @@ function fill(shell) {
   if (shell.filled) return;
   shell.filled = true;
   shell.style.height = "";
-  shell.replaceChildren(...card(shell.target, shell.runs));
+  shell.replaceChildren(...card(shell.target, chosenRuns));
 }
 
 function empty(shell) {
@@ -32,29 +36,42 @@ function empty(shell) {
   shell.replaceChildren();
 }
 
+/** Give the first targets, up to this one, their places. */
+function makeShells(until) {
+  const fresh = [];
+  for (const target of chosen.slice(shells.size, until)) {
+    const shell = el("article.card", {
+      tabindex: "-1", "data-target": target.id,
+      "aria-label": `${derived.tasks.get(target.task).column}, ${target.id}`,
+    });
+    // Siblings that follow each other are one block.
+    const before = chosen[shells.size - 1];
+    if (before && before.set === target.set) shell.classList.add("goes-on");
+    shell.target = target;
+    shells.set(target, shell);
+    fresh.push(shell);
+  }
+  cards.append(...fresh);
+  fresh.forEach((shell) => observer.observe(shell));
+}
+
+function makeFurther() {
+  makeShells(shells.size + AT_ONCE);
+  further = shells.size < chosen.length ? setTimeout(makeFurther) : 0;
+}
+
 function showGallery() {
-  const runs = shownRuns();
+  chosenRuns = shownRuns();
   chosen = chosenTargets();
-  const list = `${runs}|${chosen.map((target) => target.place)}`;
+  const list = `${chosenRuns}|${chosen.map((target) => target.place)}`;
   if (list !== listed) {
     listed = list;
+    clearTimeout(further);
     observer.disconnect();
     shells = new Map();
-    let before = null;
-    for (const target of chosen) {
-      const shell = el("article.card", { tabindex: "-1", "data-target": target.id });
-      const task = derived.tasks.get(target.task);
-      shell.setAttribute("aria-label", `${task.column}, ${target.id}`);
-      // Siblings that follow each other are one block.
-      if (before && before.target.set === target.set) shell.classList.add("goes-on");
-      shell.target = target;
-      shell.runs = runs;
-      shells.set(target, shell);
-      before = shell;
-    }
-    cards.replaceChildren(...shells.values());
+    cards.replaceChildren();
     if (!chosen.length) cards.append(el("p.nothing", null, "No target is like this."));
-    shells.forEach((shell) => observer.observe(shell));
+    makeFurther();
   }
   const count = document.getElementById("count");
   const sets = new Set(chosen.map((target) => target.set)).size;
@@ -66,9 +83,10 @@ function showGallery() {
 /** Mark the target that the address names, and bring it into view. */
 function showCurrent(options) {
   for (const shell of cards.querySelectorAll(".current")) shell.classList.remove("current");
-  const target = derived.byId.get(state.at);
-  const shell = target && shells.get(target);
-  if (!shell) return;
+  const place = chosen.findIndex((target) => target.id === state.at);
+  if (place < 0) return;
+  makeShells(place + 1);
+  const shell = shells.get(chosen[place]);
   fill(shell);
   shell.classList.add("current");
   if (options && options.scroll === false) return;
@@ -95,7 +113,7 @@ cards.addEventListener("click", (event) => {
   if (link && link.dataset.target) {
     event.preventDefault();
     const sibling = derived.byId.get(link.dataset.target);
-    if (!shells.has(sibling)) Object.assign(state, unfiltered());
+    if (!chosen.includes(sibling)) Object.assign(state, unfiltered());
     go({ at: sibling.id, image: sibling.image }, { step: true });
     showCurrent();
   } else if (!link) {
@@ -110,6 +128,7 @@ cards.addEventListener("click", (event) => {
 });
 
 addEventListener("beforeprint", () => {
+  makeShells(PRINTED);
   chosen.slice(0, PRINTED).forEach((target) => fill(shells.get(target)));
   if (chosen.length > PRINTED) {
     cards.dataset.printed = `The first ${PRINTED} of ${chosen.length} targets are printed.`;

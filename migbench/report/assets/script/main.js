@@ -23,6 +23,16 @@ function readAddress() {
   if (state.view === "gallery" && state.at) showCurrent();
 }
 
+// Filters stay while another view is looked at.
+for (const link of document.querySelectorAll("[data-view]")) {
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go({ view: link.dataset.view, full: false }, { step: true });
+    scrollTo(0, 0);
+  });
+}
+
 addEventListener("hashchange", readAddress);
 addEventListener("popstate", readAddress);
 
@@ -52,7 +62,7 @@ const KEYS = {
     if (state.full) leave();
     else if (chosen.length) {
       const target = derived.byId.get(state.at);
-      const shown = target && shells.has(target) ? target : chosen[0];
+      const shown = target && chosen.includes(target) ? target : chosen[0];
       go({ at: shown.id, full: true, image: shown.image }, { step: true });
     }
   },
