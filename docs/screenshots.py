@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from PIL.ImageColor import getrgb
+
+from migbench import palette
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-COLOURS = 160
-"""Of a PNG's palette: what keeps it small."""
+COLOURS = 240
+"""Of a PNG's palette, besides those of boxes: what keeps it small."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,17 @@ def take(browser: Browser, page: Path, shot: Shot, folder: Path) -> Path:
     taken = Image.open(io.BytesIO(opened.screenshot())).convert("RGB")
     opened.close()
     path = folder / f"{shot.name}.png"
-    taken.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    with_palette(taken).save(path, optimize=True)
     return path
+
+
+def with_palette(image: Image.Image) -> Image.Image:
+    """The image in few colours; those that mean something are among them."""
+    named = (palette.TRUTH, palette.YELLOW, *palette.MODELS)
+    found = image.quantize(COLOURS).getpalette() or []
+    chosen = Image.new("P", (1, 1))
+    chosen.putpalette(found[: 3 * COLOURS] + [part for each in named for part in getrgb(each)])
+    return image.quantize(palette=chosen, dither=Image.Dither.NONE)
 
 
 def main() -> None:
