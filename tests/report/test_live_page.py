@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from report_runs import SIZES, make_data, make_run, served, truth
 from watched import Open
@@ -12,6 +13,8 @@ from migbench.run_store import ANSWERS
 
 
 def test_answers_appear_as_they_arrive(tmp_path: Path, open_page: Open) -> None:
+    from playwright.sync_api import expect
+
     data = make_data(tmp_path / "data")
     large = tmp_path / "data" / "images" / "plain.png"
     Image.new("RGB", (1600, 1200), "white").save(large)
@@ -28,10 +31,19 @@ def test_answers_appear_as_they_arrive(tmp_path: Path, open_page: Open) -> None:
         answers.write_bytes(b"".join(lines[:7]) + lines[7][:20])
         page.page.wait_for_function(counted, arg="7 of 10")
         assert (page.state("sort"), page.state("outcome")) == ("best", "hit")
+        # What stays on the page stays where it is, and is brought up to date.
+        page.page.click("#chosen button")
+        page.page.select_option("#sort", "set")
+        last = page.page.locator(".card").nth(9)
+        last.scroll_into_view_if_needed()
+        expect(last.locator(".outcome")).to_have_text("not asked yet", timeout=60_000)
+        place = page.page.evaluate("scrollY")
+        answers.write_bytes(b"".join(lines))
+        expect(last.locator(".outcome")).to_have_text("hit", timeout=60_000)
+        assert page.page.evaluate("scrollY") == pytest.approx(place, abs=120)
         page.page.click('[data-view="summary"]')
         assert page.page.is_visible("#summary .warning")
         page.page.click('[data-view="gallery"]')
-        page.page.click("#chosen button")
         page.page.locator(".card figure").first.click()
         shown = page.page.locator("#focus .stage > figure img")
         page.page.wait_for_function(

@@ -68,6 +68,19 @@ def test_a_page_asks_for_nothing_but_itself(report: Path, open_page: Open) -> No
     assert asked == [report.as_uri()]
 
 
+def test_linked_images_are_shown(data: Annotations, tmp_path: Path, open_page: Open) -> None:
+    make_run(tmp_path / "run", data, truth)
+    out = tmp_path / "with blanks & # 100%.html"
+    migbench("report", tmp_path / "run", "--images", "link", "--out", out)
+    page = open_page(out, "view=gallery")
+    page.page.wait_for_function("document.images.length > 4")
+    page.page.wait_for_function("[...document.images].every(image => image.naturalWidth)")
+    folder = out.with_name("with blanks & # 100%_files").as_uri()
+    images = [url for url in page.requests if url.endswith(".jpg")]
+    assert images
+    assert all(url.startswith(folder + "/") for url in images)
+
+
 def test_the_policy_forbids_what_the_page_does_not_do(report: Path, open_page: Open) -> None:
     page = open_page(report)
     refused = page.page.evaluate(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import http.client
 import io
 import re
+import signal
 import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,3 +176,16 @@ def test_a_port_that_is_taken_is_named(viewer: Viewer, run: Path) -> None:
     assert done.status == 2
     assert f"port {viewer.server_port}" in done.err
     assert "--port" in done.err
+
+
+def test_the_command_serves_until_it_is_stopped(run: Path) -> None:
+    command = [sys.executable, "-m", "migbench", "view", str(run), "--port", "0", "--no-published"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            (url,) = re.findall(r"^http://127\.0\.0\.1:\d+/", process.stdout.readline())
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                assert b'<script type="application/json" id="data">' in answer.read()
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0

@@ -27,13 +27,17 @@ function showFocus() {
     }, figure(target, number, runs))));
   // What has the focus keeps it; at first nothing has that would show it.
   const focused = focusView.contains(document.activeElement) && document.activeElement.ariaLabel;
+  const scrolled = focusView.dataset.target === target.id ? focusView.querySelector(".about").scrollTop : 0;
+  focusView.dataset.target = target.id;
   focusView.replaceChildren(
     el("div.stage", null, figure(target, image, runs, { large: true }), count > 1 ? small : null),
     el("div.about", { tabindex: "0", "aria-label": "Answers" }, header, text, verdicts, others),
   );
   if (!focusView.open) focusView.showModal();
   const kept = [...focusView.querySelectorAll("[aria-label]")].find((each) => each.ariaLabel === focused);
-  (kept || focusView.querySelector(".about")).focus({ preventScroll: true });
+  const about = focusView.querySelector(".about");
+  (kept || about).focus({ preventScroll: true });
+  about.scrollTop = scrolled;
 }
 
 function leave() {

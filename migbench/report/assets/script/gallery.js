@@ -48,7 +48,7 @@ function makeShells(until) {
     const before = chosen[shells.size - 1];
     if (before && before.set === target.set) shell.classList.add("goes-on");
     shell.target = target;
-    shells.set(target, shell);
+    shells.set(target.id, shell);
     fresh.push(shell);
   }
   cards.append(...fresh);
@@ -58,6 +58,16 @@ function makeShells(until) {
 function makeFurther() {
   makeShells(shells.size + AT_ONCE);
   further = shells.size < chosen.length ? setTimeout(makeFurther) : 0;
+}
+
+/** The same targets, of which more is known now: the page stays where it is. */
+function renewShells() {
+  for (const [id, shell] of shells) {
+    shell.target = derived.byId.get(id);
+    if (!shell.filled) continue;
+    shell.filled = false;
+    fill(shell);
+  }
 }
 
 function showGallery() {
@@ -72,6 +82,8 @@ function showGallery() {
     cards.replaceChildren();
     if (!chosen.length) cards.append(el("p.nothing", null, "No target is like this."));
     makeFurther();
+  } else if (!shells.size || shells.values().next().value.target !== chosen[0]) {
+    renewShells();
   }
   const count = document.getElementById("count");
   const sets = new Set(chosen.map((target) => target.set)).size;
@@ -86,7 +98,7 @@ function showCurrent(options) {
   const place = chosen.findIndex((target) => target.id === state.at);
   if (place < 0) return;
   makeShells(place + 1);
-  const shell = shells.get(chosen[place]);
+  const shell = shells.get(chosen[place].id);
   fill(shell);
   shell.classList.add("current");
   if (options && options.scroll === false) return;
@@ -129,7 +141,7 @@ cards.addEventListener("click", (event) => {
 
 addEventListener("beforeprint", () => {
   makeShells(PRINTED);
-  chosen.slice(0, PRINTED).forEach((target) => fill(shells.get(target)));
+  chosen.slice(0, PRINTED).forEach((target) => fill(shells.get(target.id)));
   if (chosen.length > PRINTED) {
     cards.dataset.printed = `The first ${PRINTED} of ${chosen.length} targets are printed.`;
   }

@@ -17,7 +17,6 @@ async function renew() {
         if (old && fresh) old.replaceChildren(...fresh.childNodes);
       }
       root.dataset.live = page.documentElement.dataset.live;
-      listed = "";
       show();
     }
     alive.textContent = "live";
