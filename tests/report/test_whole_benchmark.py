@@ -49,10 +49,10 @@ def test_the_page_of_everything(shared: Path, tmp_path: Path, open_page: Open) -
     assert opened.page.evaluate("document.querySelectorAll('.card > header').length") < 40
     opened.page.click('[data-view="compare"]')
     numbers = opened.page.locator(".matrix strong").all_inner_texts()
-    assert sum(map(int, numbers)) == 4276
+    assert sum(int(number.replace(",", "")) for number in numbers) == 4276
     for cell, number in zip(("both", "losses", "wins", "neither"), numbers, strict=True):
         opened.page.goto(page.as_uri() + f"#view=gallery&cell={cell}")
         opened.page.wait_for_function(
             "text => document.getElementById('count').textContent.startsWith(text)",
-            arg=f"{int(number):,} of 4,276",
+            arg=f"{number} of 4,276",
         )

@@ -40,7 +40,7 @@ function scatter(canvas) {
   context.setLineDash([]);
   const [first, second] = canvas.dataset.pair.split("-").map((run) => colour(`--run-${Number(run) % 5}`));
   const colours = { both: colour("--hit"), wins: second, losses: first, neither: colour("--miss") };
-  context.globalAlpha = 0.55;
+  context.globalAlpha = document.documentElement.dataset.theme === "dark" ? 0.8 : 0.55;
   for (const dot of dots(canvas.dataset.pair)) {
     context.fillStyle = colours[cellOf(canvas.dataset.pair, dot.target)] || colour("--muted");
     context.beginPath();
