@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from tqdm import tqdm
 
 from migbench.benchmark import score_run
 from migbench.cli.options import (
@@ -26,6 +27,7 @@ from migbench.tables import run_labels
 if TYPE_CHECKING:
     from migbench.report import LabelledRun
     from migbench.report.gathering import MakePictures
+    from migbench.report.records import Picture
 
 MEGABYTE = 1_000_000
 
@@ -103,14 +105,19 @@ def command(
     """
     from migbench.report import embedded, linked
 
-    make_pictures: MakePictures = partial(embedded, side=thumbnail, limit=max_size * MEGABYTE)
-    if images == "link":
-        make_pictures = partial(linked, side=thumbnail, page=out)
+    limit = max_size * MEGABYTE
+    making = partial(linked, page=out) if images == "link" else partial(embedded, limit=limit)
+    make_pictures: MakePictures = partial(making, side=thumbnail, watch=_watch)
     scored = score_runs(runs, options)
     html = make_page(scored, make_pictures, options)
     _write(out, html)
     click.echo(f"{out}: {len(html.encode()) / MEGABYTE:.1f} MB")
     return max(exit_status(run.scored.scores) for run in scored)
+
+
+def _watch(pictures: Iterable[Picture], total: int) -> Iterable[Picture]:
+    """Show on a terminal how far the thumbnails are."""
+    return tqdm(pictures, total=total, unit=" images", leave=False, disable=None)
 
 
 def _write(path: Path, html: str) -> None:

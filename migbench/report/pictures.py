@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -26,6 +26,14 @@ QUALITY = 82
 """Of thumbnails, in JPEG."""
 
 
+Watch = Callable[[Iterable[Picture], int], Iterable[Picture]]
+"""Passes pictures on as they are made, and is told how many there will be."""
+
+
+def _unwatched(pictures: Iterable[Picture], total: int) -> Iterable[Picture]:
+    return pictures
+
+
 def thumbnail(file: ImageFile, side: int) -> bytes:
     """The image as a JPEG whose longer side has at most ``side`` pixels. Raises `ModelError`."""
     image = file.open()
@@ -36,7 +44,9 @@ def thumbnail(file: ImageFile, side: int) -> bytes:
     return buffer.getvalue()
 
 
-def embedded(wanted: Sequence[WantedPicture], *, side: int, limit: int) -> list[Picture]:
+def embedded(
+    wanted: Sequence[WantedPicture], *, side: int, limit: int, watch: Watch = _unwatched
+) -> list[Picture]:
     """Pictures with their thumbnails inside the page.
 
     Raises `UsageError` as soon as they take more than ``limit`` bytes, saying what to do.
@@ -49,7 +59,7 @@ def embedded(wanted: Sequence[WantedPicture], *, side: int, limit: int) -> list[
     pictures: list[Picture] = []
     total = 0
     with closing(_in_parallel(made, wanted)) as making:
-        for picture in making:
+        for picture in watch(making, len(wanted)):
             pictures.append(picture)
             total += len(picture.thumbnail or "")
             if total > limit:
@@ -62,7 +72,9 @@ def embedded(wanted: Sequence[WantedPicture], *, side: int, limit: int) -> list[
     return pictures
 
 
-def linked(wanted: Sequence[WantedPicture], *, side: int, page: Path) -> list[Picture]:
+def linked(
+    wanted: Sequence[WantedPicture], *, side: int, page: Path, watch: Watch = _unwatched
+) -> list[Picture]:
     """Pictures with their thumbnails in a folder beside the page; those there are made no more."""
     folder = page.with_name(f"{page.stem}_files")
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +89,7 @@ def linked(wanted: Sequence[WantedPicture], *, side: int, page: Path) -> list[Pi
             partial.replace(path)
         return _picture(picture, f"{quote(folder.name)}/{path.name}")
 
-    return [*_in_parallel(made, wanted)]
+    return [*watch(_in_parallel(made, wanted), len(wanted))]
 
 
 def _in_parallel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,32 @@ def test_answers_appear_as_they_arrive(tmp_path: Path, open_page: Open) -> None:
         size = shown.evaluate("image => [image.naturalWidth, image.naturalHeight]")
         assert tuple(size) == ((1600, 1200) if name == "plain.png" else SIZES[name])
         assert all(url.startswith((server.url, "data:")) for url in page.requests)
+
+
+def test_images_are_shown_as_they_are_stored(tmp_path: Path, open_page: Open) -> None:
+    """Boxes count in stored pixels, so that a note on how to turn an image is not followed."""
+    data = make_data(tmp_path / "data")
+    stored = Image.new("RGB", SIZES["plain.png"], "red")
+    stored.paste("blue", (100, 0, 200, 150))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: to be turned by a quarter.
+    path = tmp_path / "data" / "images" / "plain.png"
+    stored.save(path, "JPEG", exif=exif, quality=95)
+    make_run(tmp_path / "run", data, truth)
+    place = next(
+        each.id for each in data.instances if each.images[each.target_image].endswith("plain.png")
+    )
+    with served(tmp_path / "run") as server:
+        page = open_page(server.url, f"view=gallery&at={place}&full=1&image=1")
+        page.page.keyboard.press("b")
+        for selector in ("#focus .stage > figure img", "#focus .thumbs img"):
+            shown = page.page.locator(selector).first
+            page.page.wait_for_function("[...document.images].every(image => image.naturalWidth)")
+            picture = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
+            assert abs(picture.width / picture.height - 200 / 150) < 0.1
+            left = picture.getpixel((picture.width // 4, picture.height // 2))
+            right = picture.getpixel((3 * picture.width // 4, picture.height // 2))
+            assert isinstance(left, tuple)
+            assert isinstance(right, tuple)
+            assert left[0] > 200 > 60 > left[2]
+            assert right[2] > 200 > 60 > right[0]
