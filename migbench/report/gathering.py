@@ -71,7 +71,8 @@ def gather(
     Images are looked up below ``images``, else where each run found them. Levels are those of the
     ``difficulty`` split.
     """
-    gathering = _Gathering(len(runs), difficulty)
+    files = {run.scored.annotations.sha256 for run in runs}
+    gathering = _Gathering(len(runs), difficulty, several_files=len(files) > 1)
     for place, run in enumerate(runs):
         gathering.add(place, run.scored, images)
     present = {target.task for target in gathering.targets.values()}
@@ -91,7 +92,7 @@ def gather(
             if spec.key in present
         ],
         pictures=make_pictures([*gathering.wanted.values()]),
-        sets=[*map(list, gathering.sets)],
+        sets=[[*numbers] for _, numbers in gathering.sets],
         targets=[*gathering.targets.values()],
         said=gathering.said,
     )
@@ -107,9 +108,10 @@ class _Gathering:
 
     runs: int
     difficulty: DifficultySplit | None
+    several_files: bool
     targets: dict[Key, Target] = field(default_factory=dict)
     wanted: dict[str, WantedPicture] = field(default_factory=dict)
-    sets: dict[tuple[int, ...], int] = field(default_factory=dict)
+    sets: dict[tuple[str, tuple[int, ...]], int] = field(default_factory=dict)
     said: list[list[Said]] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
 
@@ -117,13 +119,15 @@ class _Gathering:
         """Add one more run."""
         location = DataLocation(scored.annotations.path, image_folder(scored.run, images))
         turns = _Turns.of(scored)
+        # Annotation files share ids, and images; the page must not take one's targets for another's.
+        file = f"@{scored.scores.annotations.label}" if self.several_files else ""
         self.said.append(turns.said)
         for judgement in scored.judgements:
             key = scored.annotations.sha256, judgement.instance.index
             for name in judgement.instance.images:
                 self._want(name, location, turns.sizes.get(name))
             if key not in self.targets:
-                self.targets[key] = self._target(judgement)
+                self.targets[key] = self._target(judgement, file)
             self.targets[key].results[place] = turns.result(judgement)
 
     def _want(self, name: str, location: DataLocation, size: Size | None) -> None:
@@ -137,13 +141,13 @@ class _Gathering:
         except DataError as error:
             self.wanted[name] = WantedPicture(ImageFile(name), size, str(error))
 
-    def _target(self, judgement: Judgement) -> Target:
+    def _target(self, judgement: Judgement, file: str) -> Target:
         instance = judgement.instance
         numbers = tuple(self._numbers[name] for name in instance.images)
         return Target(
-            id=instance.id,
+            id=instance.id + file,
             task=instance.task,
-            set=self.sets.setdefault(numbers, len(self.sets)),
+            set=self.sets.setdefault((file, numbers), len(self.sets)),
             image=instance.target_image,
             asked=instance.asked_image is not None,
             question=excerpt(instance.question),

@@ -79,6 +79,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One target: what is to be found, and what became of it in every run (None: not asked).
 
+    The ``id`` names the annotation file too where the runs are on several.
     ``set`` is a place in the page's image sets; ``image`` is the one in the set, from 0, that holds
     the target, and ``asked`` whether the question says so. ``reference`` is a box in the first
     image that the question is about.

@@ -329,8 +329,12 @@ def test_runs_on_different_annotations_are_shown_and_not_compared(
     make_run(tmp_path / "b", other, truth)
     page = report(tmp_path, tmp_path / "a", tmp_path / "b")
     assert "can be compared" in page
-    results = [target["results"] for target in data_of(page)["targets"]]
-    assert len(results) == 15
+    targets = data_of(page)["targets"]
+    results = [target["results"] for target in targets]
+    assert len(results) == len({target["id"] for target in targets}) == 15
+    assert len({(target["set"], target["results"][0] is None) for target in targets}) == len(
+        {target["set"] for target in targets}
+    )
     assert all((first is None) != (second is None) for first, second in results)
 
 
