@@ -119,7 +119,7 @@ class _Gathering:
         """Add one more run."""
         location = DataLocation(scored.annotations.path, image_folder(scored.run, images))
         turns = _Turns.of(scored)
-        # Annotation files share ids, and images; the page must not take one's targets for another's.
+        # Annotation files share ids and images; targets of one are not to be taken for another's.
         file = f"@{scored.scores.annotations.label}" if self.several_files else ""
         self.said.append(turns.said)
         for judgement in scored.judgements:
