@@ -68,7 +68,7 @@ bench-vllm: $(READY) $(VLLM_READY)
 $(READY): pyproject.toml constraints/main.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,dev]'
+	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,report,dev]'
 	touch $@
 
 # lmms-eval has an environment of its own, without what it asks for itself: that would replace torch.
