@@ -19,11 +19,12 @@ COMMANDS = {
     "score": "Score a stored run, under either protocol.",
     "table": "Set runs, and the published rows, in the paper's layouts.",
     "compare": "Set runs side by side: accuracy, wins and losses, cost.",
-    "plot": "Draw runs: radar, tasks, difficulty, forms, IoU, cost; for print.",
+    "plot": "Draw runs for print, as SVG, PDF or PNG.",
+    "export": "Write a run as COCO, FiftyOne, CSV, Parquet or model-index.",
     "published": "List, show and audit the published tables.",
-    "difficulty": "Split the instances into easy, medium and hard, from four baseline runs.",
+    "difficulty": "Split the instances by difficulty, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
-    "train": "Train a model by a recipe: the paper's two stages, or a miniature.",
+    "train": "Train a model by a recipe, in full size or in miniature.",
     "merge-weights": "Average the weights of checkpoints.",
     "data": "Check, describe, download or render the data set.",
     "tasks": "List the tasks.",
@@ -72,7 +73,7 @@ def cli(context: click.Context, debug: bool) -> None:
       migbench data mini MINI
       migbench run --model whole-image --data MINI --out results/guess
 
-    Exit status: 0 done, 1 done but incomplete, 2 bad usage or input, 130 stopped.
+    Exit status: 0 done, 1 done but incomplete, 2 bad usage, 130 stopped.
     """
     context.obj = debug
 

@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from migbench.files import replaced
+
 COLUMN = 3.25
 PAGE = 6.75
 """Widths in inches: a column of a two-column page, and the page."""
@@ -115,10 +117,5 @@ def save(figure: Figure, path: Path, caption: Sequence[str]) -> None:
         "pdf": {"Title": caption[0], "Subject": text, "CreationDate": None},
         "png": {"Title": caption[0], "Description": text},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replaced(path) as partial:
         figure.savefig(partial, format=kind, metadata=metadata[kind])
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
