@@ -18,6 +18,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from migbench.errors import DataError, UsageError
+from migbench.files import replaced
 from migbench.hash_index import HashIndex
 from migbench.settings import Settings, differences
 
@@ -232,9 +233,8 @@ def hold(folder: Path) -> Iterator[None]:
 
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file in one step: readers see the old one or the new one, never half."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
-    partial.replace(path)
+    with replaced(path) as partial:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 def read_manifest(folder: Path) -> Manifest:

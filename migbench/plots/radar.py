@@ -1,4 +1,4 @@
-"""The radar of the paper's first figure: one axis a task, one line a run or published row."""
+"""The radar over all tasks: one axis a task, one line a run or published row."""
 
 from __future__ import annotations
 

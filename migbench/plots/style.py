@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -26,7 +27,8 @@ DARK = "#404040"
 
 _CHARACTER = 0.068
 _LINE = 0.17
-"""Inches that a character of 8 points takes, rather more than less, and a line of them."""
+_HANDLE = 0.4
+"""Inches that a character of 8 points takes, rather more than less, a line, and a legend's sign."""
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -90,10 +92,13 @@ def new_figure(width: float, height: float) -> Figure:
 
 def add_legend(figure: Figure, handles: Sequence[Any]) -> None:
     """Name what is drawn above the axes, which keep their height: the figure grows."""
-    labels = [str(handle.get_label()) for handle in handles]
-    widest = max(map(len, labels)) * _CHARACTER + 0.4
+    room = int((figure.get_figwidth() - _HANDLE) / _CHARACTER)
+    labels = ["\n".join(wrap(str(handle.get_label()), room)) for handle in handles]
+    lines = [label.split("\n") for label in labels]
+    widest = max(len(line) for label in lines for line in label) * _CHARACTER + _HANDLE
     columns = min(len(handles), max(1, int(figure.get_figwidth() // widest)))
-    figure.set_figheight(figure.get_figheight() + _LINE * math.ceil(len(handles) / columns))
+    rows = math.ceil(len(handles) / columns) * max(map(len, lines))
+    figure.set_figheight(figure.get_figheight() + _LINE * rows)
     figure.legend(handles=handles, labels=labels, loc="outside upper center", ncols=columns)
 
 

@@ -13,7 +13,7 @@ from migbench.published import PublishedRow, PublishedTable, load_tables
 from migbench.published.reproduction import row_of
 from migbench.scoring import Bootstrap, Scores
 from migbench.tables import run_labels, run_notes
-from migbench.tasks import load_tasks
+from migbench.tasks import find_task, load_tasks
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,18 @@ class Printed:
     source: str
     of: Subject | None = None
 
+    @property
+    def about(self) -> str:
+        """Where it is printed, and what its figures need to be understood."""
+        row = self.row
+        parts = [f"{self.source}, as printed"]
+        if row.corrections:
+            parts.append(f"corrections {row.corrections}")
+        if row.sampled:
+            columns = ", ".join(find_task(key).column for key in row.sampled)
+            parts.append(f"{columns} measured on a random 20 % of the task")
+        return "; ".join(parts)
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -58,7 +70,7 @@ class Plot:
     def notes(self) -> Iterator[str]:
         """What the caption of any figure must say: how the runs were made and scored."""
         for printed in self.published:
-            yield f"{printed.label}: {printed.source}, as printed."
+            yield f"{printed.label}: {printed.about}."
         if len({run.scores.macro.n for run in self.runs}) > 1:
             counts = ", ".join(f"{run.label} {run.scores.macro.n}" for run in self.runs)
             yield f"The runs were asked for different numbers of targets: {counts}."

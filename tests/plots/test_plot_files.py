@@ -11,12 +11,14 @@ from xml.etree import ElementTree
 
 import matplotlib
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from plot_runs import Folder, plot_of, split_of
 
 from migbench.errors import UsageError
 from migbench.plots import KINDS, write_plot
+from migbench.plots.iou import draw
 from migbench.plots.style import styled
 from migbench.plots.subjects import Plot
 
@@ -127,6 +129,22 @@ def test_names_are_no_formulas(plots: dict[str, Plot], tmp_path: Path) -> None:
     write_plot("tasks", odd, tmp_path / "odd.svg")
     texts = {each.text for each in ElementTree.parse(tmp_path / "odd.svg").iter()}
     assert "_$m_1$ <b>&" in texts
+
+
+def test_a_long_name_stays_inside_of_the_figure(plots: dict[str, Plot]) -> None:
+    plot = plots["iou"]
+    long = replace(plot.runs[0], label="an-organisation/a-model-of-many-billions " * 3)
+    with styled():
+        figure = draw(replace(plot, runs=(long, *plot.runs[1:]))).figure
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        (legend,) = figure.legends
+        box = legend.get_window_extent(canvas.get_renderer())
+        (axes,) = figure.axes
+        height = axes.get_window_extent().height / figure.dpi
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert height > 1.5
 
 
 def test_a_failed_write_leaves_the_old_file(

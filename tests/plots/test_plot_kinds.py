@@ -146,7 +146,11 @@ def test_other_published_rows_go_across_all_bars(runs: Folder) -> None:
     ]
     assert [to_hex(each.get_color()[0]).upper() for each in (human, cot)] == [*MODELS[1:3]]
     assert names_in(drawing)[1:] == ["Human (published)", "Qwen2-VL-72B+CoT (published)"]
-    assert "Qwen2-VL-72B+CoT (published): Table 11, as printed." in [*plot.notes]
+    assert [*plot.notes][:2] == [
+        "Human (published): Table 1, as printed; Static, Common, Region, GG measured on a random "
+        "20 % of the task.",
+        "Qwen2-VL-72B+CoT (published): Table 11, as printed.",
+    ]
 
 
 def test_levels_have_their_accuracies_and_counts(runs: Folder) -> None:
