@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from migbench.costs import Paid, paid_costs
 from migbench.errors import UsageError
@@ -92,11 +93,16 @@ def _draw_panel(axes: Axes, measure: Measure, points: Points) -> dict[str, objec
             capthick=0.9,
             linestyle="none",
             label=run.label,
+            clip_on=False,
         )
     costs = [cost for _, cost in points]
     if 0 < FAR * min(costs) < max(costs):
         axes.set_xscale("log")
         axes.margins(x=0.15)
+        # The scale's own labels are formulas, which names make impossible here.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0, max(costs) * 1.15 or 1)
     axes.set_ylim(0, 100)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import instance, judged
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from plot_runs import Folder, plot_of, rewritten, split_of
 
@@ -275,8 +276,13 @@ def test_costs_far_apart_are_drawn_on_a_logarithmic_axis(runs: Folder, tmp_path:
             runs["a-direct"], tmp_path / name, lambda line: line, wall_seconds=4.0 * factor
         )
         scored.append((name, score_run(Run(out))))
-    (axes,) = drawn("cost", plot_of(runs, scored)).figure.axes
+    drawing = drawn("cost", plot_of(runs, scored))
+    (axes,) = drawing.figure.axes
     assert axes.get_xscale() == "log"
+    with styled():
+        FigureCanvasAgg(drawing.figure).draw()
+        labels = [text.get_text() for text in axes.get_xticklabels()]
+    assert {"0.1", "0.2", "0.5"} <= {*labels}
 
 
 # --- what is refused ------------------------------------------------------------------------------
