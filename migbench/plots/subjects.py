@@ -108,6 +108,12 @@ def make_plot(
             f"choose up to {len(MODELS)}"
         )
     labels = [label for (label,) in run_labels(folders, [run.scores for run in scored])]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(
+                f"two runs are called {label} and could not be told apart; name each run once, or "
+                "rename its folder"
+            )
     runs = tuple(map(Subject, labels, MODELS, scored))
     _refuse_different_annotations(runs)
     own = _own(runs) if own_rows else []

@@ -308,7 +308,8 @@ def test_a_run_without_answers_has_no_bars(runs: Folder, tmp_path: Path) -> None
 
 def refusals() -> Sequence[tuple[str, Callable[[Folder], object]]]:
     return [
-        ("more than|too many", lambda runs: runs.plot(*["a-direct"] * 6)),
+        (r"two runs are called .* \(a-cot\) and", lambda runs: runs.plot("a-cot", "a-cot")),
+        ("too many", lambda runs: runs.plot(*["a-direct"] * 6)),
         ("too many", lambda runs: runs.plot(*["a-direct"] * 4, rows=["Human", "Mantis"])),
         ("no published row of this name .* Human; ", lambda runs: runs.plot("a-cot", rows=["X"])),
         ("nothing is published of .* same form", lambda runs: runs.plot("a-cot", own_rows=True)),
