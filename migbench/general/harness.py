@@ -76,17 +76,22 @@ def evaluate(
     # lmms-eval and the tasks' own functions raise anything.
     except Exception as error:
         raise _explained(benchmark, error) from error
-    return {
-        name: TaskFigures(done["n-samples"][name]["effective"], _metrics(benchmark, figures))
+    found = {
+        name: TaskFigures(done["n-samples"][name]["effective"], _metrics(figures))
         for name, figures in done["results"].items()
     }
+    given = {metric for task in found.values() for metric in task.metrics}
+    # The first documents of a task may all be of one kind.
+    if limit is None and (missing := [each for each in benchmark.metrics if each not in given]):
+        raise DataError(f"{benchmark.title}: lmms-eval gave no {', '.join(missing)}")
+    return found
 
 
 def figure(benchmark: Benchmark, tasks: Mapping[str, TaskFigures]) -> float:
     """The benchmark's figure, from its tasks'."""
     total = sum(task.documents for task in tasks.values())
     return benchmark.scale * sum(
-        task.metrics[name] * task.documents / total
+        task.metrics.get(name, 0.0) * task.documents / total
         for task in tasks.values()
         for name in benchmark.metrics
     )
@@ -112,17 +117,14 @@ def _task(benchmark: Benchmark, name: str, data: Path | None) -> Any:
     return import_module("lmms_eval.api.task").ConfigurableMessagesTask(config=config)
 
 
-def _metrics(benchmark: Benchmark, figures: Mapping[str, Any]) -> dict[str, float]:
+def _metrics(figures: Mapping[str, Any]) -> dict[str, float]:
     """The metrics, without lmms-eval's names for filters and without its standard errors."""
     found = {key.partition(",")[0]: value for key, value in figures.items() if "," in key}
-    kept = {
+    return {
         name: float(value)
         for name, value in found.items()
         if "_stderr" not in name and isinstance(value, int | float)
     }
-    if missing := [name for name in benchmark.metrics if name not in kept]:
-        raise DataError(f"{benchmark.title}: lmms-eval gave no {', '.join(missing)}")
-    return kept
 
 
 def _explained(benchmark: Benchmark, error: Exception) -> MigbenchError:

@@ -234,13 +234,13 @@ def mmbench(folder: Path) -> None:
     (folder / "README.md").write_text(card({"en": {"dev": "en/dev"}}))
 
 
-V_STAR_BOXES = [(900, 300, 1000, 420), (80, 40, 180, 160), (1800, 700, 1900, 790)]
+V_STAR_BOXES = [(900, 30, 1000, 150), (80, 40, 180, 160), (1800, 90, 1900, 180)]
 
 
 def v_star(folder: Path) -> None:
     rows = [
         {
-            "image": with_box((2100, 900), box),
+            "image": with_box((2100, 200), box),
             "text": f"What shape is the red thing? vstar-{number}\n(A) round\n(B) square",
             "category": "direct_attributes" if number else "relative_position",
             "label": "B",

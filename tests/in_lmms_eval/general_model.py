@@ -14,14 +14,14 @@ from migbench.messages import Answer, ImageFile, ModelError, Request
 
 
 class Eyes:
-    """``dialect`` says how it writes boxes. Where a file ``lies`` has a part of a question's text,
-    it says what stands there instead; ``fails`` is a text at which it gives no answer.
+    """``writes`` is the dialect of its boxes. Where a file ``lies`` has a part of a question's
+    text, it says what stands there instead; ``fails`` is a text at which it gives no answer.
 
     Every request's text and number of images is written to ``diary``.
     """
 
-    def __init__(self, dialect: str, lies: str = "", fails: str = "", diary: str = "") -> None:
-        self._dialect = find_dialect(dialect)
+    def __init__(self, writes: str, lies: str = "", fails: str = "", diary: str = "") -> None:
+        self._dialect = find_dialect(writes)
         self._lies = json.loads(Path(lies).read_text()) if lies else {}
         self._fails = fails
         self._diary = Path(diary) if diary else None
