@@ -19,7 +19,7 @@ COMMANDS = {
     "score": "Score a stored run, under either protocol.",
     "table": "Set runs, and the published rows, in the paper's layouts.",
     "compare": "Set runs side by side: accuracy, wins and losses, cost.",
-    "general": "Measure a model on the benchmarks of Tables 2 to 4, through lmms-eval.",
+    "general": "Measure a model on the other benchmarks, Tables 2 to 4.",
     "published": "List, show and audit the published tables.",
     "difficulty": "Split the instances into easy, medium and hard, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
