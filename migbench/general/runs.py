@@ -50,11 +50,6 @@ class GeneralRun(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     benchmarks: dict[str, Measured] = {}
 
-    @property
-    def incomplete(self) -> list[str]:
-        """The benchmarks without a figure."""
-        return [key for key, each in self.benchmarks.items() if each.figure is None]
-
 
 def read_general_run(folder: Path) -> GeneralRun:
     """What a folder holds. Raises `UsageError` where it is no general run, else `DataError`."""
@@ -86,12 +81,12 @@ def measure(
     engine = lmms_eval_version()
     check_data(chosen, data)
     out.mkdir(parents=True, exist_ok=True)
-    with hold(out), open_log(out / ANSWERS) as answers:
+    with hold(out):
         run = _begun(out, model, dict(generation or {}))
         todo = [each for each in chosen if not _is_done(run, each, limit, engine)]
         if not todo:
             return run
-        with quiet_output(), declared(model.dialect, data):
+        with open_log(out / ANSWERS) as answers, quiet_output(), declared(model.dialect, data):
             asked = model_class()(model, answers=answers, generation=run.generation)
             try:
                 for each in todo:

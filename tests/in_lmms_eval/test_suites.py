@@ -259,6 +259,25 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConfigurableTask.download.retry, "wait", wait_none())
 
 
+def test_a_checkpoint_is_asked_through_its_own_adapter(
+    checkpoint: Path, benchmarks: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = migbench(
+        *("general", "--model", checkpoint, "--max-new-tokens", "2", "--batch-size", "2"),
+        *("--suite", "table2", "--suite", "table3", "--benchmarks", "mme,muirbench"),
+        *("--data", benchmarks, "--out", out),
+    )
+    assert done.status == 0, done.err
+    lines = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    assert len(lines) == 12
+    # Untrained, so nothing can be said of its answers but that they are its own.
+    assert all(line["completion_tokens"] <= 2 for line in lines)
+    shown = {line["prompt"].count("<image>", 0, 21) for line in lines if "muir" in line["prompt"]}
+    assert shown == {3}
+    assert [line for line in done.out.splitlines() if line.startswith("  tiny")]
+
+
 # --- the same tasks and models for those who live in lmms-eval ------------------------------------
 
 
