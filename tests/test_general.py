@@ -122,6 +122,15 @@ def test_a_missing_figure_has_its_reason_under_the_table() -> None:
     )
 
 
+def test_the_number_of_documents_stands_under_the_table() -> None:
+    run = run_of({"mme": measured(2000.0, documents=2374), "v_star": measured(1.0, documents=191)})
+    notes = general_table("table3", {"mine": run}).notes
+    assert "mine, documents: 2,374 MME, 191 V* Bench." in notes
+    splits = {key: measured(90.0, documents=5) for key in ("refcoco_val", "refcoco+_val")}
+    notes = general_table("table4", {"mine": run_of(splits)}).notes
+    assert "mine, documents: 5 RefCOCO val, 5 RefCOCO+ val." in notes
+
+
 # --- suites ---------------------------------------------------------------------------------------
 
 
@@ -163,7 +172,7 @@ def test_benchmarks_are_chosen_by_key() -> None:
 def test_data_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"download FanqingM/MMIU-Benchmark into"):
         check_data([MMIU], None)
-    with pytest.raises(UsageError, match=r"mmiu: no such folder; it is to hold MMIU"):
+    with pytest.raises(UsageError, match=r"mmiu: no such folder; it is to hold MMIU, as"):
         check_data([MMIU], tmp_path)
     check_data([BLINK], None)
 

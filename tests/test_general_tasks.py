@@ -96,6 +96,12 @@ def test_failures_of_lmms_eval_are_no_answers() -> None:
     assert mean_of_tasks(scores[:1]) == 1.0
 
 
+def test_thoughts_are_no_choices() -> None:
+    row = {"task": "t", "options": "A: x\nB: y", "output": "B"}
+    text = "<think>The answer is A.</think><answer>B</answer>"
+    assert mmiu_results(row, [text])["mmiu_acc"]["score"] == 1.0
+
+
 def test_an_answer_that_is_none_of_the_options_is_nobodys() -> None:
     row = {"task": "t", "options": ["x", "y"], "answer": "z"}
     assert mibench_results(row, ["z"])["mibench_acc"]["score"] == 0.0

@@ -102,7 +102,7 @@ def command(
     write_result(json_file, run)
     unmeasured = [each for each in chosen if run.benchmarks[each.key].figure is None]
     for each in unmeasured:
-        click.echo(f"migbench: {each.title}: {run.benchmarks[each.key].error}", err=True)
+        click.echo(f"migbench: {each.name}: {run.benchmarks[each.key].error}", err=True)
     if unmeasured:
         click.echo("migbench: the same command asks only these again", err=True)
     return 1 if unmeasured else 0
@@ -126,7 +126,7 @@ def _labelled(runs: dict[Path, GeneralRun]) -> dict[str, GeneralRun]:
 
 def _bar(benchmark: Benchmark) -> Watch:
     """A progress bar on a terminal, for one benchmark."""
-    bar = tqdm(desc=benchmark.title, unit="question", disable=None, file=sys.stderr)
+    bar = tqdm(desc=benchmark.name, unit="question", disable=None, file=sys.stderr)
 
     def watch(done: int, total: int) -> None:
         bar.total = total

@@ -25,7 +25,7 @@ from migbench.general.requests import to_request
 from migbench.messages import Generation, ModelError, Request
 from migbench.models import Model, Overrides, resolve_model
 from migbench.run_store import AnswerLine
-from migbench.runner import GIVE_UP_AFTER, request_key
+from migbench.runner import GIVE_UP_AFTER, describe, filled, request_key
 
 __all__ = ["Asked", "manifest", "model_class"]
 
@@ -127,17 +127,7 @@ class Asked:
         except Exception as error:
             self._answers.append(msgspec.structs.replace(line, error=describe(error)))
             raise ModelError(describe(error)) from error
-        self._answers.append(
-            msgspec.structs.replace(
-                line,
-                text=answer.text,
-                truncated=answer.truncated,
-                prompt_tokens=answer.prompt_tokens,
-                cached_tokens=answer.cached_tokens,
-                completion_tokens=answer.completion_tokens,
-                seconds=answer.seconds,
-            )
-        )
+        self._answers.append(filled(line, answer))
         return answer.text
 
     @property
@@ -247,11 +237,6 @@ def _messages(
         previous_round_info=information,
     )
     return None if over else messages, kept
-
-
-def describe(error: Exception) -> str:
-    """An error's own words, with its kind where it is not one of ours."""
-    return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"[:500]
 
 
 @cache

@@ -8,7 +8,7 @@ pixels and all expressions for it; a document is one expression.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -29,23 +29,32 @@ KEPT = ("question_id", "image", "expression", "width", "height", "truth")
 
 
 def refcoco_documents(records: Any) -> Any:
-    """One document an expression; images stay the files' bytes meanwhile."""
+    """One document an expression."""
+    return map_undecoded(
+        records, _explode, batched=True, batch_size=100, remove_columns=records.column_names
+    )
+
+
+def map_undecoded(records: Any, function: Callable[..., Any], **how: Any) -> Any:
+    """``Dataset.map`` that leaves images the bytes that they are; the function gets these."""
     from datasets import Image as Picture
 
     undecoded = records.cast_column("image", Picture(decode=False))
-    exploded = undecoded.map(
-        _explode, batched=True, batch_size=100, remove_columns=undecoded.column_names
-    )
-    return exploded.cast_column("image", Picture())
+    return undecoded.map(function, **how).cast_column("image", Picture())
+
+
+def stored_size(image: Mapping[str, Any]) -> Size:
+    """An undecoded image's size in pixels, from its header alone."""
+    source = image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])
+    with Image.open(source) as opened:
+        return Size(*opened.size)
 
 
 def _explode(rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     documents: dict[str, list[Any]] = {name: [] for name in KEPT}
     columns = (rows[name] for name in ("question_id", "image", "answer", "bbox"))
     for question, image, expressions, (left, top, wide, high) in zip(*columns, strict=True):
-        source = io.BytesIO(image["bytes"]) if image["bytes"] is not None else image["path"]
-        with Image.open(source) as opened:
-            width, height = opened.size
+        width, height = stored_size(image)
         edges = (left / width, top / height, (left + wide) / width, (top + high) / height)
         for expression in expressions:
             row = (question, image, expression, width, height, edges)

@@ -83,7 +83,7 @@ def evaluate(
     given = {metric for task in found.values() for metric in task.metrics}
     # The first documents of a task may all be of one kind.
     if limit is None and (missing := [each for each in benchmark.metrics if each not in given]):
-        raise DataError(f"{benchmark.title}: lmms-eval gave no {', '.join(missing)}")
+        raise DataError(f"{benchmark.name}: lmms-eval gave no {', '.join(missing)}")
     return found
 
 
@@ -135,6 +135,6 @@ def _explained(benchmark: Benchmark, error: Exception) -> MigbenchError:
     if isinstance(cause, MigbenchError):
         return cause
     return DataError(
-        f"{benchmark.title}: lmms-eval failed ({type(cause).__name__}: {cause}); is its data laid "
+        f"{benchmark.name}: lmms-eval failed ({type(cause).__name__}: {cause}); is its data laid "
         f"out as the hub's {benchmark.hub}? --benchmarks leaves a benchmark out"
     )

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from migbench.dialects import read
 from migbench.dialects.mentions import image_mentions
-from migbench.general.grounding import chat, parts
+from migbench.general.grounding import chat, map_undecoded, parts, stored_size
 from migbench.lmms_eval.declared import declared_dialect
 from migbench.lmms_eval.failures import failure
 from migbench.messages import Size
@@ -170,7 +170,7 @@ def _question(document: Document) -> str:
 
 def vstar_documents(records: Any) -> Any:
     """The rows, with the sizes by which answers are placed once the images are put aside."""
-    return records.map(lambda row: {"size": list(row["image"].size)})
+    return map_undecoded(records, lambda row: {"size": list(stored_size(row["image"]))})
 
 
 def vstar_located(document: Document, said: Sequence[str]) -> float | None:

@@ -36,8 +36,15 @@ class Benchmark:
     ours: bool = False
     scale: float = 100.0
     documents: int = 1
+    head: str = ""
+    """The group that is printed above the column, if any."""
     images_apart: bool = False
     """Whether images are files beside the table, which lmms-eval does not fetch from the hub."""
+
+    @property
+    def name(self) -> str:
+        """What it is called outside of its table."""
+        return f"{self.head} {self.title}".strip()
 
 
 BLINK_TASKS = (
@@ -173,10 +180,12 @@ V_STAR_PARTS = Benchmark(
 )
 
 
-def _refcoco(name: str, hub: str, split: str, *more: str) -> Benchmark:
+def _refcoco(head: str, hub: str, split: str, *more: str) -> Benchmark:
+    name = head.lower()
     return Benchmark(
         key=f"{name}_{split}",
         title=split,
+        head=head,
         tasks=(f"migbench_{name}_{split}.yaml",),
         metrics=("acc@0.5",),
         folder=name,
@@ -192,23 +201,23 @@ def _refcoco(name: str, hub: str, split: str, *more: str) -> Benchmark:
 
 REFCOCO = (
     _refcoco(
-        "refcoco",
+        "RefCOCO",
         "RefCOCO",
         "val",
         "RefCOCO val: the hub's split has 8,811 objects, the one that papers report 3,811.",
     ),
-    _refcoco("refcoco", "RefCOCO", "testA"),
-    _refcoco("refcoco", "RefCOCO", "testB"),
-    _refcoco("refcoco+", "RefCOCOplus", "val"),
-    _refcoco("refcoco+", "RefCOCOplus", "testA"),
-    _refcoco("refcoco+", "RefCOCOplus", "testB"),
+    _refcoco("RefCOCO", "RefCOCO", "testA"),
+    _refcoco("RefCOCO", "RefCOCO", "testB"),
+    _refcoco("RefCOCO+", "RefCOCOplus", "val"),
+    _refcoco("RefCOCO+", "RefCOCOplus", "testA"),
+    _refcoco("RefCOCO+", "RefCOCOplus", "testB"),
     _refcoco(
-        "refcocog",
+        "RefCOCOg",
         "RefCOCOg",
         "val",
         "RefCOCOg val: the hub's split has 7,573 objects, the one that papers report 2,573.",
     ),
-    _refcoco("refcocog", "RefCOCOg", "test"),
+    _refcoco("RefCOCOg", "RefCOCOg", "test"),
 )
 
 SUITES: Mapping[str, tuple[Benchmark, ...]] = {
@@ -236,11 +245,11 @@ def check_data(benchmarks: Iterable[Benchmark], data: Path | None) -> None:
     for each in benchmarks:
         if data is None and each.images_apart:
             raise UsageError(
-                f"{each.title}: its images do not come with its table; download {each.hub} into "
+                f"{each.name}: its images do not come with its table; download {each.hub} into "
                 f"a folder DIR/{each.folder}, unpack its archives there, and pass --data DIR"
             )
         if data is not None and not (data / each.folder).is_dir():
             raise UsageError(
-                f"{data / each.folder}: no such folder; it is to hold {each.title}, as the hub's "
+                f"{data / each.folder}: no such folder; it is to hold {each.name}, as the hub's "
                 f"{each.hub} is laid out (--benchmarks leaves a benchmark out)"
             )

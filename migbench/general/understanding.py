@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from migbench.data.instances import normalise_path
+from migbench.dialects.reading import final_part
 from migbench.errors import DataError
 from migbench.general.choices import chosen_letter, chosen_option
 from migbench.general.declared import folder_of
@@ -109,7 +110,7 @@ def mibench_results(document: Document, results: Sequence[str]) -> dict[str, Any
     """Whether the answer chooses the right option; where the data set has none, no answer does."""
     options = document["options"]
     right = chosen_option(document["answer"], options)
-    chosen = chosen_option(results[0], options)
+    chosen = chosen_option(_said(results[0]), options)
     return _result("mibench_acc", document, results[0], right is not None and chosen == right)
 
 
@@ -120,7 +121,15 @@ def mmiu_results(document: Document, results: Sequence[str]) -> dict[str, Any]:
     """
     options = dict(_OPTION.findall(document["options"]))
     right = document["output"].strip().upper()
-    return _result("mmiu_acc", document, results[0], chosen_letter(results[0], options) == right)
+    return _result(
+        "mmiu_acc", document, results[0], chosen_letter(_said(results[0]), options) == right
+    )
+
+
+def _said(answer: str) -> str:
+    """The final part: inside ``<answer>``, after ``</think>``, or all of it."""
+    start, end = final_part(answer)
+    return answer[start:end]
 
 
 def _result(metric: str, document: Document, answer: str, right: bool) -> dict[str, Any]:

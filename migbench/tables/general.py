@@ -12,7 +12,6 @@ from migbench.tables.layouts import AVERAGE, Column, Layout
 from migbench.tables.printed import published_notes, published_sections
 from migbench.tables.rows import Row, Section, Table
 
-HEADS = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg"}
 PARTS_LABEL = "  V* Bench in parts"
 """Of the row below a model's own that holds its second figure for V*Bench."""
 
@@ -21,9 +20,7 @@ def general_layout(suite: str) -> Layout:
     """A suite's columns as printed, with the average where the published table has one."""
     table = load_table(suite)
     columns = [
-        _column(
-            each.key, each.title, HEADS.get(each.folder, ""), table.decimals.get(each.key, DECIMALS)
-        )
+        _column(each.key, each.title, each.head, table.decimals.get(each.key, DECIMALS))
         for each in SUITES[suite]
         if each.key in table.columns
     ]
@@ -95,8 +92,15 @@ def _notes(
     notes = (note for each in asked if each in SUITES[suite] for note in each.notes)
     yield from (f"- {note}" for note in dict.fromkeys(notes))
     for label, run in runs.items():
-        for each in SUITES[suite]:
-            found = run.benchmarks.get(each.key)
-            if found is not None and found.error is not None:
-                yield f"{label}, {each.title}: no figure, {found.error}."
+        found = [
+            (each.name, run.benchmarks[each.key])
+            for each in SUITES[suite]
+            if each.key in run.benchmarks
+        ]
+        counts = [f"{each.documents:,} {name}" for name, each in found if each.figure is not None]
+        if counts:
+            yield f"{label}, documents: {', '.join(counts)}."
+        for name, each in found:
+            if each.error is not None:
+                yield f"{label}, {name}: no figure, {each.error}."
     yield from published_notes(layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,10 +12,15 @@ import general_data
 import general_model
 import pytest
 from command_line import Done, migbench
+from datasets import Dataset
+from datasets import Image as Picture
 from lmms_eval import evaluator
 from lmms_eval.models import get_model
 from lmms_eval.tasks import TaskManager
+from PIL import Image
 
+from migbench.general.grounding import refcoco_documents
+from migbench.general.high_resolution import vstar_documents
 from migbench.general.suites import SUITES
 from migbench.tasks import tasks_folder
 
@@ -257,6 +263,18 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     from tenacity import wait_none
 
     monkeypatch.setattr(ConfigurableTask.download.retry, "wait", wait_none())
+
+
+@pytest.mark.parametrize("documents", [refcoco_documents, vstar_documents])
+def test_images_are_shown_as_they_are_stored(documents: Callable[[Any], Any]) -> None:
+    noise = Image.effect_noise((64, 48), 90).convert("RGB")
+    stored = io.BytesIO()
+    noise.save(stored, "JPEG", quality=40)
+    row = {"question_id": "1", "answer": ["it", "that"], "bbox": [0.0, 0.0, 9.0, 9.0]}
+    rows = Dataset.from_list([{**row, "image": {"bytes": stored.getvalue(), "path": None}}])
+    pictures = [each["image"] for each in documents(rows.cast_column("image", Picture()))]
+    assert pictures
+    assert {each.tobytes() for each in pictures} == {Image.open(stored).tobytes()}
 
 
 def test_a_checkpoint_is_asked_through_its_own_adapter(
