@@ -155,7 +155,7 @@ class RunStore(Run):
         super().__init__(folder)
         self._wall_seconds = wall_seconds
         path = folder / ANSWERS
-        _cut_torn_line(path)
+        cut_torn_line(path)
         self._file: IO[bytes] = path.open("ab")
         self.by_key = {line.key: line for line in self.lines.values() if line.text is not None}
 
@@ -271,7 +271,8 @@ def _locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
             place += len(line)
 
 
-def _cut_torn_line(path: Path) -> None:
+def cut_torn_line(path: Path) -> None:
+    """Take away what a killed writer left behind the last whole line."""
     if not path.exists():
         return
     with path.open("r+b") as file:

@@ -54,12 +54,25 @@ def differences(
     return list(_differences(_comparable(old, serving), _comparable(new, serving)))
 
 
+def model_differences(
+    old: Model, new: Model, serving: frozenset[str] = frozenset()
+) -> list[tuple[str, Any, Any]]:
+    """The same of two models alone."""
+    return list(_differences(_comparable_model(old, serving), _comparable_model(new, serving)))
+
+
 def _comparable(settings: Settings, serving: frozenset[str]) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(settings)
-    # The same file elsewhere is the same file; corrections are applied when scoring.
-    del plain["annotations"]["path"], plain["model"]["corrections"]
+    del plain["annotations"]["path"]  # The same file elsewhere is the same file.
+    plain["model"] = _comparable_model(settings.model, serving)
+    return plain
+
+
+def _comparable_model(model: Model, serving: frozenset[str]) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(model)
+    del plain["corrections"]  # They are applied when scoring.
     for name in serving:
-        _drop(plain["model"]["settings"], name)
+        _drop(plain["settings"], name)
     return plain
 
 

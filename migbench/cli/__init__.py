@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "Set runs side by side: accuracy, wins and losses, cost.",
     "plot": "Draw runs for print, as SVG, PDF or PNG.",
     "export": "Write a run as COCO, FiftyOne, CSV, Parquet or model-index.",
+    "general": "Measure a model on the other benchmarks, Tables 2 to 4.",
     "published": "List, show and audit the published tables.",
     "difficulty": "Split the instances by difficulty, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
