@@ -2,7 +2,8 @@
 
 ``run.json`` is the manifest; ``answers.jsonl`` holds one line a turn, appended and flushed as it
 lands. Killing the process loses only what was in flight; a line cut off by that is dropped when
-the run is opened again. A folder holds the answers of one model under one set of settings.
+the run is opened again. A folder holds the answers of one model under one set of settings. Lines
+are linked and manifests sealed (`migbench.provenance.sealing`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from migbench.errors import DataError, UsageError
 from migbench.hash_index import HashIndex
+from migbench.provenance.sealing import End, Seal, manifest_digest
 from migbench.settings import Settings, differences
 
 MANIFEST = "run.json"
@@ -59,6 +61,16 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     machine: str
     command: list[str]
+    folder: str | None = None
+    """The working directory, where relative paths of the command begin."""
+    accelerators: list[str] = []
+    """What the driver calls the GPUs, where it says so in a file."""
+    profile: str | None = None
+    """SHA-256 of the model's profile, where it has one."""
+    adapter: str | None = None
+    """SHA-256 of the Python file that holds the adapter, where the user named one."""
+    checkpoint: str | None = None
+    """What identifies the checkpoint (`migbench.provenance.fingerprints`), where it was found."""
 
 
 Status = Literal["running", "stopped", "incomplete", "complete"]
@@ -72,6 +84,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     settings: Settings
     environment: Environment
+    others: list[Environment] = []
+    """Further environments of stored answers: of earlier sittings, of a merged run's shards."""
+    serving: list[str] = []
+    """The adapter's settings that say how the model was served, not what it says."""
     images: str | None = None
     """The image folder."""
     questions: int = 0
@@ -87,6 +103,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     The sum over the shards of a merged run. None where that is not known: for imported answers,
     while the run is under way, and when it was killed at some point.
     """
+    seal: Seal | None = None
+    """None in runs of versions that made none."""
 
 
 Lines = dict[tuple[str, int], AnswerLine]
@@ -149,19 +167,19 @@ def _keep(lines: Lines, line: AnswerLine) -> None:
 class RunStore(Run):
     """A run that is being written; one process at a time holds it."""
 
-    def __init__(self, folder: Path, wall_seconds: float | None = 0.0) -> None:
+    def __init__(self, folder: Path, end: End, wall_seconds: float | None = 0.0) -> None:
         """Use `open_run`. ``wall_seconds`` is the time that the run has taken up to now."""
         super().__init__(folder)
+        self._end = end
         self._wall_seconds = wall_seconds
-        path = folder / ANSWERS
-        _cut_torn_line(path)
-        self._file: IO[bytes] = path.open("ab")
+        self._file: IO[bytes] = (folder / ANSWERS).open("ab")
         self.by_key = {line.key: line for line in self.lines.values() if line.text is not None}
 
     def append(self, line: AnswerLine) -> None:
         """Store one line; it is with the operating system when this returns."""
         self._places.add(line.question, self._file.tell())
-        self._file.write(msgspec.json.encode(line) + b"\n")
+        stored, self._end = self._end.followed_by(msgspec.json.encode(line))
+        self._file.write(stored)
         self._file.flush()
         _keep(self.lines, line)
         if line.text is not None:
@@ -174,14 +192,26 @@ class RunStore(Run):
         else:
             self._wall_seconds = None
         answered = sum(line.text is not None for line in self.lines.values())
-        self.manifest = msgspec.structs.replace(
-            self.manifest,
-            status=status,
-            answered=answered,
-            failed=len(self.lines) - answered,
-            wall_seconds=self._wall_seconds,
+        os.fsync(self._file.fileno())  # No seal on lines that a power cut may take.
+        self._write(
+            msgspec.structs.replace(
+                self.manifest,
+                status=status,
+                answered=answered,
+                failed=len(self.lines) - answered,
+                wall_seconds=self._wall_seconds,
+            )
         )
-        write_json(self.folder / MANIFEST, self.manifest)
+
+    def know_checkpoint(self, fingerprint: str | None) -> None:
+        """Record what identifies the checkpoint, which may be known only when it is loaded."""
+        environment = self.manifest.environment
+        if fingerprint != environment.checkpoint:
+            environment = msgspec.structs.replace(environment, checkpoint=fingerprint)
+            self._write(msgspec.structs.replace(self.manifest, environment=environment))
+
+    def _write(self, manifest: Manifest) -> None:
+        self.manifest = _write_sealed(self.folder, manifest, self._end)
 
     def close(self) -> None:
         """Close the file, and force it to disk."""
@@ -190,26 +220,25 @@ class RunStore(Run):
 
 
 @contextmanager
-def open_run(
-    folder: Path, manifest: Manifest, serving: frozenset[str] = frozenset()
-) -> Iterator[RunStore]:
+def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
     """Create a run, or go on with it under the same settings.
 
-    ``serving`` names the adapter's settings that may differ: those that say how a model is served,
-    which does not change what it says. Raises `UsageError` where another process has it open or the
-    settings differ, naming what differs.
+    Settings that the manifest calls ``serving`` may differ. Raises `UsageError` where another
+    process has it open or the settings differ, naming what differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
         wall_seconds: float | None = 0.0
         if (folder / MANIFEST).exists():
             old = read_manifest(folder)
-            _refuse_changes(folder, old.settings, manifest.settings, serving)
+            _refuse_changes(folder, old.settings, manifest)
             wall_seconds = old.wall_seconds
+            manifest = _following(manifest, old)
         elif any(path.name != LOCK for path in folder.iterdir()):
             raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
-        write_json(folder / MANIFEST, manifest)
-        store = RunStore(folder, wall_seconds)
+        end = _cut_torn_line(folder / ANSWERS)
+        _write_sealed(folder, manifest, end)
+        store = RunStore(folder, end, wall_seconds)
         try:
             yield store
         finally:
@@ -271,18 +300,50 @@ def _locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
             place += len(line)
 
 
-def _cut_torn_line(path: Path) -> None:
+def _cut_torn_line(path: Path) -> End:
+    """Drop what a killed writer left of its last line; where the file ends then."""
+    end = End()
     if not path.exists():
-        return
+        return end
     with path.open("r+b") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
+        kept = 0
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            kept += len(line)
+            end = end.after(line)
+        file.truncate(kept)
+    return end
 
 
-def _refuse_changes(folder: Path, old: Settings, new: Settings, serving: frozenset[str]) -> None:
+def _write_sealed(folder: Path, manifest: Manifest, end: End) -> Manifest:
+    """Write the manifest, with a seal on it and on the lines up to here."""
+    digest = manifest_digest(msgspec.json.encode(manifest))
+    seal = Seal(lines=end.lines, link=end.link, manifest=digest)
+    sealed = msgspec.structs.replace(manifest, seal=seal)
+    write_json(folder / MANIFEST, sealed)
+    return sealed
+
+
+def _following(manifest: Manifest, old: Manifest) -> Manifest:
+    """The manifest of a run that goes on: created when it was, with all its environments."""
+    others = others_than(manifest.environment, [*old.others, old.environment])
+    return msgspec.structs.replace(manifest, created=old.created, others=others)
+
+
+def others_than(environment: Environment, all_of_them: Iterable[Environment]) -> list[Environment]:
+    """The environments that differ from this one and from each other, in their order."""
+    found: list[Environment] = []
+    for each in all_of_them:
+        if each != environment and each not in found:
+            found.append(each)
+    return found
+
+
+def _refuse_changes(folder: Path, old: Settings, manifest: Manifest) -> None:
     changes = [
         f"  {name}: was {before!r}, is now {after!r}"
-        for name, before, after in differences(old, new, serving)
+        for name, before, after in differences(old, manifest.settings, manifest.serving)
     ]
     if changes:
         raise UsageError(

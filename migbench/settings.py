@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +44,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def differences(
-    old: Settings, new: Settings, serving: frozenset[str] = frozenset()
+    old: Settings, new: Settings, serving: Iterable[str] = ()
 ) -> list[tuple[str, Any, Any]]:
     """Names of the settings that differ, each with its old and its new value.
 
     ``serving`` names the adapter's settings that may differ: those that say how a model is served,
     which does not change what it says. A dot leads into a setting that is a mapping.
     """
-    return list(_differences(_comparable(old, serving), _comparable(new, serving)))
+    return list(_differences(comparable(old, serving), comparable(new, serving)))
 
 
-def _comparable(settings: Settings, serving: frozenset[str]) -> dict[str, Any]:
+def comparable(settings: Settings, serving: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings that decide the answers, as plain mappings and values."""
     plain: dict[str, Any] = msgspec.to_builtins(settings)
     # The same file elsewhere is the same file; corrections are applied when scoring.
     del plain["annotations"]["path"], plain["model"]["corrections"]

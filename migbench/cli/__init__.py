@@ -19,6 +19,8 @@ COMMANDS = {
     "score": "Score a stored run, under either protocol.",
     "table": "Set runs, and the published rows, in the paper's layouts.",
     "compare": "Set runs side by side: accuracy, wins and losses, cost.",
+    "verify": "Tell whether a stored run is what was stored.",
+    "rerun": "Repeat a stored run, and compare the answers.",
     "published": "List, show and audit the published tables.",
     "difficulty": "Split the instances into easy, medium and hard, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
