@@ -184,7 +184,7 @@ def score_run(
     settings = run.settings
     read = _annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
-    judging = make_judge(settings, protocol, correction, _image_folder(run, images))
+    judging = make_judge(settings, protocol, correction, image_folder(run, images))
     judgements = _judgements(judging, Selection(settings, read), run)
     order = [spec.key for spec in load_tasks()]
     by_task: dict[str, Reached] = {}
@@ -263,6 +263,7 @@ def _annotations_of(run: Run, moved_to: Path | None) -> Annotations:
     return read
 
 
-def _image_folder(run: Run, images: Path | None) -> ImageFolder | None:
+def image_folder(run: Run, images: Path | None) -> ImageFolder | None:
+    """Where a run's images are, or are now; None where that is not known, or no folder any more."""
     root = images or (Path(run.manifest.images) if run.manifest.images else None)
     return ImageFolder(root) if root and root.is_dir() else None

@@ -45,6 +45,7 @@ def merge_runs(folders: Sequence[Path], out: Path) -> Run:
         shards = [read_manifest(folder) for folder in folders]
         for folder, shard in zip(folders, shards, strict=True):
             _refuse_damage(folder, shard)
+        _refuse_several_checkpoints(folders, shards)
         manifest = msgspec.structs.replace(
             shards[0],
             created=min(shard.created for shard in shards),
@@ -87,6 +88,18 @@ def _joint_settings(shards: Sequence[tuple[Path, Settings]]) -> Settings:
     if missing := [str(shard) for shard in every if shard not in found]:
         raise UsageError(f"not all shards of the run are here: {', '.join(missing)} missing")
     return msgspec.structs.replace(first, shard=None)
+
+
+def _refuse_several_checkpoints(folders: Sequence[Path], shards: Sequence[Manifest]) -> None:
+    """Settings name a checkpoint; whether it was the same one is in the shards' environments."""
+    found = {
+        shard.environment.checkpoint: folder
+        for folder, shard in zip(folders, shards, strict=True)
+        if shard.environment.checkpoint is not None
+    }
+    if len(found) > 1:
+        several = ", ".join(f"{folder} ({checkpoint})" for checkpoint, folder in found.items())
+        raise UsageError(f"the shards were answered by different checkpoints: {several}")
 
 
 def _refuse_damage(folder: Path, manifest: Manifest) -> None:

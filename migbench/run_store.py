@@ -211,7 +211,7 @@ class RunStore(Run):
             self._write(msgspec.structs.replace(self.manifest, environment=environment))
 
     def _write(self, manifest: Manifest) -> None:
-        self.manifest = _write_sealed(self.folder, manifest, self._end)
+        self.manifest = write_manifest(self.folder, manifest, self._end)
 
     def close(self) -> None:
         """Close the file, and force it to disk."""
@@ -224,20 +224,20 @@ def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
     """Create a run, or go on with it under the same settings.
 
     Settings that the manifest calls ``serving`` may differ. Raises `UsageError` where another
-    process has it open or the settings differ, naming what differs.
+    process has it open, or the settings or the checkpoint's files differ, naming what differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
         wall_seconds: float | None = 0.0
         if (folder / MANIFEST).exists():
             old = read_manifest(folder)
-            _refuse_changes(folder, old.settings, manifest)
+            _refuse_changes(folder, old, manifest)
             wall_seconds = old.wall_seconds
             manifest = _following(manifest, old)
         elif any(path.name != LOCK for path in folder.iterdir()):
             raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
         end = _cut_torn_line(folder / ANSWERS)
-        _write_sealed(folder, manifest, end)
+        write_manifest(folder, manifest, end)
         store = RunStore(folder, end, wall_seconds)
         try:
             yield store
@@ -316,7 +316,7 @@ def _cut_torn_line(path: Path) -> End:
     return end
 
 
-def _write_sealed(folder: Path, manifest: Manifest, end: End) -> Manifest:
+def write_manifest(folder: Path, manifest: Manifest, end: End) -> Manifest:
     """Write the manifest, with a seal on it and on the lines up to here."""
     digest = manifest_digest(msgspec.json.encode(manifest))
     seal = Seal(lines=end.lines, link=end.link, manifest=digest)
@@ -340,11 +340,14 @@ def others_than(environment: Environment, all_of_them: Iterable[Environment]) ->
     return found
 
 
-def _refuse_changes(folder: Path, old: Settings, manifest: Manifest) -> None:
+def _refuse_changes(folder: Path, old: Manifest, new: Manifest) -> None:
     changes = [
         f"  {name}: was {before!r}, is now {after!r}"
-        for name, before, after in differences(old, manifest.settings, manifest.serving)
+        for name, before, after in differences(old.settings, new.settings, new.serving)
     ]
+    before, after = old.environment.checkpoint, new.environment.checkpoint
+    if None not in (before, after) and before != after:
+        changes.append(f"  the checkpoint's files: were {before!r}, are now {after!r}")
     if changes:
         raise UsageError(
             f"{folder}: was made under other settings; choose another --out, or set back\n"

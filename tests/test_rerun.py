@@ -225,6 +225,12 @@ def test_a_retrained_checkpoint_is_refused(mini: Path, checkpoint: Path, tmp_pat
         done = migbench(command, run)
         assert done.status == 2
         assert f"checkpoint {mine}: is another than answered" in done.out + done.err
+    done = migbench(
+        *("run", "--model", mine, "--data", mini, "--out", run, "--tasks", "OT"),
+        *("--limit", "1", "--max-new-tokens", "4"),
+    )
+    assert done.status == 2
+    assert "the checkpoint's files: were 'files " in done.err
 
 
 def test_imported_answers_have_no_model_to_ask(mini: Path, tmp_path: Path) -> None:

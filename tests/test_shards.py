@@ -321,6 +321,19 @@ def test_what_is_not_all_shards_of_one_run_is_refused(
     assert not (tmp_path / "merged").exists()
 
 
+def test_shards_of_different_checkpoints_are_refused(made: Path, tmp_path: Path) -> None:
+    copies = [shutil.copytree(part, tmp_path / part.name) for part in parts(made)]
+    for number, copy in enumerate(copies):
+        manifest = json.loads((copy / "run.json").read_text())
+        manifest["environment"]["checkpoint"] = f"files {min(number, 1)}"
+        manifest["seal"] = None
+        (copy / "run.json").write_text(json.dumps(manifest))
+    done = migbench("merge", *copies, "--out", tmp_path / "merged")
+    assert done.status == 2
+    assert f"different checkpoints: {copies[0]} (files 0), " in done.err
+    assert not (tmp_path / "merged").exists()
+
+
 def test_a_shard_that_is_under_way_is_refused(made: Path, tmp_path: Path) -> None:
     with hold(made / "part2"):
         done = migbench("merge", *parts(made), "--out", tmp_path / "merged")

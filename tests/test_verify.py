@@ -440,3 +440,46 @@ def test_tables_and_comparisons_name_runs_by_hash(run: Path, guess: Path) -> Non
         for each in (run, guess):
             assert f": run {hash_of(each)[:12]}, protocol standard" in done.out
     assert hash_of(run) != hash_of(guess)
+
+
+# --- Requests ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [(), ("--evaluator", "all-at-once", "--strategy", "mcot")])
+def test_requests_made_again_are_those_that_were_answered(
+    made: Path, mini: Path, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    out = tmp_path / "run"
+    done = migbench(
+        *("run", "--model", "mine", "--adapter", f"{made / 'model.py'}:Model"),
+        *("--dialect", "qwen2-vl", "--data", mini, "--out", out, *form),
+    )
+    assert done.status == 0, done.err
+    done = migbench("verify", out, "--requests")
+    assert done.status == 0, done.out
+    (line,) = done.out.splitlines()
+    assert ": all holds" in line
+
+
+def test_a_swapped_image_and_another_wording_are_named(
+    run: Path, mini: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(mini, tmp_path / "data")
+    first = json.loads((mini / "MIG_mini.json").read_text())[0]["images"][0]
+    path = data / first
+    path.write_bytes(path.read_bytes() + b"\0")
+    asked = json.loads(lines_of(run)[0])
+    assert migbench("verify", run, "--images", data).status == 0
+    (message,) = changed_in(run, "--requests", "--images", data)
+    assert "was asked with other images, in other words" in message
+    assert migbench("verify", run, "--requests").status == 0
+
+    edited(run / "run.json", lambda content: content["settings"].update(prompts="paper"))
+    assert any(asked["question"] in message for message in changed_in(run, "--requests"))
+
+
+def test_without_images_requests_are_not_made_again(run: Path, tmp_path: Path) -> None:
+    edited(run / "run.json", lambda content: [content.pop("seal"), content.update(images="gone")])
+    done = migbench("verify", run, "--requests")
+    assert done.status == 0, done.out
+    assert "gone: is no image folder (any more); pass --images FOLDER" in done.out

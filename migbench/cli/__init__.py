@@ -60,7 +60,7 @@ class LazyCommands(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
-    """Score vision-language models on MIG-Bench: several images, one question, one box.
+    """Score vision-language models on MIG-Bench, multi-image grounding.
 
     \b
     The main job, with a model of yours:

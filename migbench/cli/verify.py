@@ -26,9 +26,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 @click.command("verify")
 @click.argument("run", type=ExistingFolder)
 @data_of_run_options
+@click.option(
+    "--requests",
+    is_flag=True,
+    help="Make every request again, too, and compare: reads all images.",
+)
 @json_option
 def command(
-    run: Path, annotations: Path | None, images: Path | None, json_file: Path | None
+    run: Path,
+    annotations: Path | None,
+    images: Path | None,
+    requests: bool,
+    json_file: Path | None,
 ) -> int:
     """Tell whether a stored RUN is what was stored, and whether its scores come out again.
 
@@ -40,7 +49,7 @@ def command(
     Example:
       migbench verify results/migician
     """
-    verification = verify(run, annotations=annotations, images=images)
+    verification = verify(run, annotations=annotations, images=images, requests=requests)
     scored = verification.scored
     report = Report(
         folder=str(run),

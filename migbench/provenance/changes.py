@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from migbench.dialects import Dialect, find_dialect, load_dialects
 from migbench.environment import current_environment
 from migbench.models import Model, load_profiles
@@ -113,12 +111,16 @@ def _versions(manifest: Manifest) -> Iterator[Finding]:
     ):
         if then != here:
             yield remark("packages", f"{name}: was {then}, is {here}")
-    mixed = {msgspec.json.encode([one.packages, _version(one)]) for one in manifest.others}
-    if mixed - {msgspec.json.encode([made.packages, _version(made)])}:
+    if any(_deciding(one) != _deciding(made) for one in manifest.others):
         yield remark(
             "packages",
-            "answers were made under different versions, which run.json lists under 'others'",
+            "answers were made under different versions of packages, migbench or the adapter's "
+            "file; run.json has them under 'others'",
         )
+
+
+def _deciding(environment: Environment) -> tuple[object, ...]:
+    return environment.packages, _version(environment), environment.adapter
 
 
 def _version(environment: Environment) -> str:

@@ -10,12 +10,11 @@ from urllib.parse import parse_qsl, urlsplit
 from migbench.errors import UsageError
 
 _SECRET = re.compile(
-    r"(^|[_-])((api|access|private|secret)[_-]?key|(api|auth|access|bearer|hf)[_-]?token"
-    r"|token|key|password|passwd|secret|credentials?|authorization)$",
+    r"(^|[_-])((api|access|auth|private|secret)[_-]?key"
+    r"|(api|access|auth|bearer|hf|refresh|session)[_-]?token"
+    r"|password|passwd|secret|credentials?|authorization)$"
+    r"|^(key|token)$",
     re.IGNORECASE,
-)
-_HARMLESS = re.compile(
-    r"(^|[_-])(eos|bos|pad|unk|sep|cls|mask|stop|image|box|ref|special)[_-]token$", re.IGNORECASE
 )
 
 
@@ -43,8 +42,7 @@ def _secrets(name: str, value: object) -> Iterator[str]:
 
 
 def _is_secret(name: str) -> bool:
-    last = name.rpartition(".")[2]
-    return bool(_SECRET.search(last)) and not _HARMLESS.search(last)
+    return bool(_SECRET.search(name.rpartition(".")[2]))
 
 
 def _is_in_address(text: str) -> bool:

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from migbench.benchmark import ScoredRun, score_run
+from migbench.benchmark import ScoredRun, image_folder, score_run
 from migbench.errors import DataError, MigbenchError
 from migbench.provenance.changes import changes_around
 from migbench.provenance.findings import Finding, Weight, changed, remark
+from migbench.provenance.requests import request_findings
 from migbench.provenance.stored import stored_findings
 from migbench.run_store import Manifest, Run, read_manifest
 from migbench.scoring import Bootstrap, Outcome
@@ -58,12 +59,18 @@ class ScoredAs(msgspec.Struct, frozen=True):
 
 
 def verify(
-    folder: Path, *, annotations: Path | None = None, images: Path | None = None
+    folder: Path,
+    *,
+    annotations: Path | None = None,
+    images: Path | None = None,
+    requests: bool = False,
 ) -> Verification:
     """Hold a run against its links, its seal, its hashes, and its scores.
 
-    ``annotations`` and ``images`` say where these are now, if they were moved. Raises `UsageError`
-    where the folder is no run, and `DataError` where its manifest is damaged beyond reading.
+    ``annotations`` and ``images`` say where these are now, if they were moved. With ``requests``,
+    every request is made again and held against its key too, for which all images are read. Raises
+    `UsageError` where the folder is no run, and `DataError` where its manifest is damaged beyond
+    reading.
     """
     manifest = read_manifest(folder)
     findings = [*stored_findings(folder, manifest), *changes_around(manifest)]
@@ -78,6 +85,8 @@ def verify(
             scored = _scored_again(folder, how, annotations, images)
             findings += _score_findings(folder, stored, scored)
             findings += _unanswered(scored)
+            if requests:
+                findings += _request_findings(scored, images)
         except MigbenchError as error:
             findings.append(changed("scores", f"the answers cannot be scored: {error}"))
     return Verification(folder, manifest, findings, scored)
@@ -173,6 +182,15 @@ def _same(then: Any, now: Any) -> bool:
     if isinstance(then, float) and isinstance(now, float):
         return math.isclose(then, now, rel_tol=1e-9, abs_tol=1e-9)
     return bool(then == now)
+
+
+def _request_findings(scored: ScoredRun, images: Path | None) -> Iterator[Finding]:
+    folder = image_folder(scored.run, images)
+    if folder is None:
+        gone = scored.run.manifest.images
+        yield remark("requests", f"{gone}: is no image folder (any more); pass --images FOLDER")
+    else:
+        yield from request_findings(scored, folder)
 
 
 def _unanswered(scored: ScoredRun) -> Iterator[Finding]:
