@@ -21,7 +21,7 @@ from migbench.models import Model
 from migbench.provenance.fingerprints import fingerprint_of_checkpoint
 from migbench.provenance.identity import run_hash
 from migbench.questions import Question, Strategy
-from migbench.run_store import Run, RunStore, Status, open_run
+from migbench.run_store import MANIFEST, Run, RunStore, Status, open_run
 from migbench.runner import Progress, Runner
 from migbench.scoring import (
     PROTOCOLS,
@@ -39,7 +39,7 @@ from migbench.scoring import (
     summarise_tasks,
     with_intervals,
 )
-from migbench.selection import Selection, questions_of
+from migbench.selection import Selection, check_forms, questions_of
 from migbench.settings import AnnotationSource, Settings
 from migbench.sharding import Shard
 from migbench.strategies import STRATEGIES, find_strategy
@@ -179,9 +179,10 @@ def score_run(
     same. With ``accept_model_errors`` targets without an answer count as not hit, else their task
     has no accuracy. With a ``difficulty`` split the scores hold figures by level too. Intervals
     come from formulas, or with a ``bootstrap`` from resampled clusters. Raises `DataError` where
-    the annotation file is gone or another one, or not the split's.
+    the annotation file is gone or another one, or not the split's, or the manifest is damaged.
     """
     settings = run.settings
+    check_forms(settings, run.folder / MANIFEST)
     read = _annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
     judging = make_judge(settings, protocol, correction, image_folder(run, images))

@@ -245,6 +245,15 @@ def test_imported_answers_have_no_model_to_ask(mini: Path, tmp_path: Path) -> No
     assert "there is no model to ask again" in done.err
 
 
+def test_code_of_a_checkpoint_is_trusted_by_the_user_alone(guess: Path) -> None:
+    manifest = json.loads((guess / "run.json").read_text())
+    manifest["settings"]["model"]["settings"]["engine"] = {"trust_remote_code": True}
+    (guess / "run.json").write_text(json.dumps(manifest | {"seal": None}))
+    done = migbench("rerun", guess)
+    assert done.status == 2
+    assert "say that this is to be trusted: --model-arg trust_remote_code=true" in done.err
+
+
 def test_a_run_is_not_repeated_onto_itself(guess: Path) -> None:
     done = migbench("rerun", guess, "--out", guess)
     assert done.status == 2

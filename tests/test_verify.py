@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -128,8 +129,9 @@ def test_one_changed_byte_in_an_answer_is_found_with_its_line_and_question(run: 
     lines[6] = lines[6][:place] + digit + lines[6][place + 1 :]
     question = json.loads(lines[6])["question"]
     write_lines(run, lines)
-    first, *_ = changed_in(run)
+    first, second, *_ = changed_in(run)
     assert first == f"{run / 'answers.jsonl'}:7 ({question}): is not what was stored"
+    assert second.startswith(f"{run / 'scores.json'}: was made of run ")
 
 
 @pytest.mark.parametrize("field", [b'"seconds":', b'"key":"', b'"link":"', b'"prompt":"'])
@@ -430,7 +432,56 @@ def test_a_broken_manifest_is_named(run: Path, content: str) -> None:
     assert f"{run / 'run.json'}: " in done.err
 
 
-# --- What stands under tables --------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"evaluator": "mine"}, "evaluator 'mine' is none of polling, all-at-once"),
+        ({"strategy": "mine"}, "strategy 'mine' is none of direct, cot, mcot"),
+        ({"prompts": "mine"}, "prompts 'mine' is none of released, paper"),
+        ({"shard": {"number": 1, "of": 0}}, "there can be no shard 1/0"),
+    ],
+)
+def test_forms_of_asking_that_there_are_none_of_are_named(
+    run: Path, change: dict[str, object], complaint: str
+) -> None:
+    edited(run / "run.json", lambda content: content["settings"].update(change))
+    assert any(complaint in message for message in changed_in(run))
+    for command in ("score", "rerun"):
+        done = migbench(command, run)
+        assert done.status == 2
+        assert complaint in done.err
+
+
+# --- The hash, and what stands under tables ------------------------------------------------------
+
+
+def test_the_hash_is_computed_as_the_document_says(run: Path) -> None:
+    """Anew, from the files, with nothing of migbench: docs/provenance.md, "A run's hash"."""
+
+    def encoded(content: object) -> bytes:
+        compact = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return compact.encode()
+
+    def said(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: said(inner) for name, inner in value.items() if inner is not None}
+        if isinstance(value, list):
+            return [said(inner) for inner in value]
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    settings = said(json.loads((run / "run.json").read_text())["settings"])
+    del settings["annotations"]["path"]
+    settings["model"].pop("corrections", None)
+    settings["model"]["adapter"] = "model.py:Model"
+    digests = {}
+    for line in map(json.loads, lines_of(run)):
+        place = [line["question"], line.get("turn", 0)]
+        content = [*place, line["prompt"], line["text"], line.get("truncated", False), None]
+        key = hashlib.sha256(encoded(place)).digest()[:16]
+        digests[key] = hashlib.sha256(encoded(content)).digest()
+    answers = hashlib.sha256(b"".join(digests[key] for key in sorted(digests))).hexdigest()
+    whole = encoded({"answers": answers, "settings": settings})
+    assert hash_of(run) == hashlib.sha256(whole).hexdigest()
 
 
 def test_tables_and_comparisons_name_runs_by_hash(run: Path, guess: Path) -> None:

@@ -19,8 +19,9 @@ from migbench.provenance.identity import run_hash
 from migbench.provenance.repeating import Agreement, agreement, data_of_run, obstacles, plan_again
 from migbench.provenance.stored import stored_findings
 from migbench.provenance.verification import how_scored, read_scores
-from migbench.run_store import Manifest, Run, read_manifest
+from migbench.run_store import MANIFEST, Manifest, Run, read_manifest
 from migbench.scoring import Scores
+from migbench.selection import check_forms
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +75,7 @@ def command(
     out = out or run.resolve().with_name(f"{run.resolve().name}-rerun")
     if out.resolve() == run.resolve():
         raise UsageError(f"--out {out}: is the run itself; choose another folder")
+    check_forms(manifest.settings, run / MANIFEST)
     plan = plan_again(manifest, data_of_run(manifest, data, images), adapter_settings(options))
     _refuse_changes(run, manifest, plan, accept_changes)
     how = how_scored(run, read_scores(run))

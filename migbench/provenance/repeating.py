@@ -61,12 +61,18 @@ def data_of_run(manifest: Manifest, data: Path | None, images: Path | None) -> D
 def plan_again(manifest: Manifest, data: DataLocation, settings: Mapping[str, Any]) -> Plan:
     """The plan that the run carried out; ``settings`` are the adapter's that are given anew.
 
-    Raises `UsageError` where there is no model to ask: answers were imported.
+    Raises `UsageError` where there is no model to ask: answers were imported; or where the run
+    trusted code that comes with a checkpoint, which no file may decide, and ``settings`` do not.
     """
     old = manifest.settings
     if manifest.origin != "run" and not manifest.origin.startswith("shards "):
         raise UsageError(
             f"its answers were imported from {manifest.origin}: there is no model to ask again"
+        )
+    if _trusts_code(old.model.settings) and not _trusts_code(settings):
+        raise UsageError(
+            "it ran code that came with the checkpoint; say that this is to be trusted: "
+            "--model-arg trust_remote_code=true"
         )
     model = msgspec.structs.replace(
         old.model,
@@ -84,6 +90,11 @@ def plan_again(manifest: Manifest, data: DataLocation, settings: Mapping[str, An
         strategy=old.strategy,
         prompts=PromptSet(old.prompts),
     )
+
+
+def _trusts_code(settings: Mapping[str, Any]) -> bool:
+    inner = [value for value in settings.values() if isinstance(value, Mapping)]
+    return bool(settings.get("trust_remote_code")) or any(map(_trusts_code, inner))
 
 
 def _adapter_there(manifest: Manifest) -> str:

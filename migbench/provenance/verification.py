@@ -23,7 +23,7 @@ from migbench.scoring import Bootstrap, Outcome
 SCORES = "scores.json"
 _SHOWN = 5
 """How many figures are named, of those that do not come out again."""
-_LEFT_OUT = ("annotations.path", "difficulty")
+_LEFT_OUT = ("annotations.path", "difficulty", "run")
 """What scores hold and is looked at elsewhere, or not at all."""
 _MOST_DRAWS = 1_000_000
 """Resamples above which a bootstrap is not repeated: a file may ask for any number."""
@@ -156,9 +156,17 @@ def _score_findings(
         return
     if stored.get("difficulty"):
         yield remark("scores", f"{folder / SCORES}: figures by difficulty were not computed again")
+    then, now = stored.get("run"), scored.scores.run
+    if then is not None and then != now:
+        yield changed(
+            "scores",
+            f"{folder / SCORES}: was made of run {str(then)[:12]}, and the run is {now[:12]} now",
+        )
     differing = list(_differing(stored, msgspec.to_builtins(scored.scores)))
-    for name, then, now in differing[:_SHOWN]:
-        yield changed("scores", f"{folder / SCORES}: {name} is {then}, and comes out as {now}")
+    for name, was, here in differing[:_SHOWN]:
+        yield changed(
+            "scores", f"{folder / SCORES}: {name} is {_shown(was)}, and comes out as {_shown(here)}"
+        )
     if len(differing) > _SHOWN:
         more = len(differing) - _SHOWN
         yield changed("scores", f"{folder / SCORES}: {more} figures more come out differently")
@@ -176,6 +184,10 @@ def _differing(
             yield from _differing(then, here, f"{name}.")
         elif not _same(then, here):
             yield name, then, here
+
+
+def _shown(figure: Any) -> str:
+    return "nothing" if figure is None else str(figure)
 
 
 def _same(then: Any, now: Any) -> bool:
