@@ -21,11 +21,12 @@ import msgspec
 from migbench.benchmark import score_run, source_of
 from migbench.data.annotations import Instance, read_annotations
 from migbench.environment import new_manifest
+from migbench.manifests import write_manifest
 from migbench.models import resolve_model
 from migbench.provenance.identity import run_hash
 from migbench.provenance.sealing import End
 from migbench.provenance.stored import stored_findings
-from migbench.run_store import ANSWERS, AnswerLine, Run, Settings, write_manifest
+from migbench.run_store import ANSWERS, AnswerLine, Run, Settings
 from migbench.tasks import task_hashes
 
 

@@ -264,7 +264,7 @@ def _annotations_of(run: Run, moved_to: Path | None) -> Annotations:
     return read
 
 
-def image_folder(run: Run, images: Path | None) -> ImageFolder | None:
-    """Where a run's images are, or are now; None where that is not known, or no folder any more."""
+def image_folder(run: Run, images: Path | None = None) -> ImageFolder | None:
+    """A run's images: below ``images``, else where they were when it was made; None if gone."""
     root = images or (Path(run.manifest.images) if run.manifest.images else None)
     return ImageFolder(root) if root and root.is_dir() else None

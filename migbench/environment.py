@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from migbench.adapters import package_of, serving_settings
+from migbench.manifests import Environment, Manifest
 from migbench.models import Model
 from migbench.provenance.credentials import refuse_secrets
 from migbench.provenance.fingerprints import (
@@ -21,7 +22,6 @@ from migbench.provenance.fingerprints import (
     fingerprint_of_checkpoint,
     fingerprint_of_profile,
 )
-from migbench.run_store import Environment, Manifest
 from migbench.settings import Settings
 
 _PACKAGES = (

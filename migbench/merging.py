@@ -10,19 +10,10 @@ import msgspec
 
 from migbench.adapters import serving_settings
 from migbench.errors import DataError, UsageError
+from migbench.manifests import Manifest, Status, others_than, read_manifest
 from migbench.provenance.findings import Weight
 from migbench.provenance.stored import stored_findings
-from migbench.run_store import (
-    ANSWERS,
-    Manifest,
-    Run,
-    Status,
-    hold,
-    open_run,
-    others_than,
-    read_lines,
-    read_manifest,
-)
+from migbench.run_store import ANSWERS, Run, hold, open_run, read_lines
 from migbench.settings import Settings, differences
 from migbench.sharding import Shard
 

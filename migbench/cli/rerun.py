@@ -14,12 +14,13 @@ from migbench.cli.options import ExistingFolder, FolderOrFile, json_option
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.run import carry_out
 from migbench.errors import UsageError
+from migbench.manifests import MANIFEST, Manifest, read_manifest
 from migbench.provenance.findings import Weight
 from migbench.provenance.identity import run_hash
 from migbench.provenance.repeating import Agreement, agreement, data_of_run, obstacles, plan_again
 from migbench.provenance.stored import stored_findings
 from migbench.provenance.verification import how_scored, read_scores
-from migbench.run_store import MANIFEST, Manifest, Run, read_manifest
+from migbench.run_store import Run
 from migbench.scoring import Scores
 from migbench.selection import check_forms
 

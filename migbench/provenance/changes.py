@@ -7,6 +7,7 @@ from pathlib import Path
 
 from migbench.dialects import Dialect, find_dialect, load_dialects
 from migbench.environment import current_environment
+from migbench.manifests import Environment, Manifest
 from migbench.models import Model, load_profiles
 from migbench.provenance.findings import Finding, changed, remark
 from migbench.provenance.fingerprints import (
@@ -14,7 +15,6 @@ from migbench.provenance.fingerprints import (
     fingerprint_of_checkpoint,
     fingerprint_of_profile,
 )
-from migbench.run_store import Environment, Manifest
 from migbench.settings import Settings
 from migbench.tasks import task_hashes, tasks_folder
 

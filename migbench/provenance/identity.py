@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from migbench.run_store import ANSWERS, AnswerLine, Manifest, Run, read_lines
+from migbench.manifests import Manifest
+from migbench.run_store import ANSWERS, AnswerLine, Run, read_lines
 from migbench.settings import comparable
 
 _KEY = 16

@@ -14,11 +14,12 @@ from migbench.data.annotations import Annotations
 from migbench.data.images import DataLocation, ImageFolder, locate_data
 from migbench.dialects import PromptSet
 from migbench.errors import UsageError
+from migbench.manifests import Manifest
 from migbench.models import merged_settings
 from migbench.provenance.changes import model_changes
 from migbench.provenance.findings import Finding, Weight, changed
 from migbench.provenance.fingerprints import adapter_file
-from migbench.run_store import Manifest, Run
+from migbench.run_store import Run
 from migbench.selection import Selection
 from migbench.settings import differences
 

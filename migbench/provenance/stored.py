@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from migbench.manifests import MANIFEST, Manifest
 from migbench.provenance.findings import Finding, changed, remark
 from migbench.provenance.sealing import Lines, Seal, inspect, manifest_digest
-from migbench.run_store import ANSWERS, MANIFEST, AnswerLine, Manifest
+from migbench.run_store import ANSWERS, AnswerLine
 
 _SHOWN = 5
 """How many lines are named, of those with the same trouble."""

@@ -13,11 +13,12 @@ import msgspec
 
 from migbench.benchmark import ScoredRun, image_folder, score_run
 from migbench.errors import DataError, MigbenchError
+from migbench.manifests import Manifest, read_manifest
 from migbench.provenance.changes import changes_around
 from migbench.provenance.findings import Finding, Weight, changed, remark
 from migbench.provenance.requests import request_findings
 from migbench.provenance.stored import stored_findings
-from migbench.run_store import Manifest, Run, read_manifest
+from migbench.run_store import Run
 from migbench.scoring import Bootstrap, Outcome
 
 SCORES = "scores.json"
