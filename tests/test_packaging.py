@@ -35,6 +35,7 @@ def files_under(folder: str, pattern: str) -> set[str]:
     [
         ("tasks", "*", "migbench/_tasks"),
         ("tasks/all_at_once", "*", "migbench/_tasks/all_at_once"),
+        ("tasks/general", "*", "migbench/_tasks/general"),
         ("migbench/dialects/families", "*.yaml", "migbench/dialects/families"),
         ("migbench/published", "*.yaml", "migbench/published"),
         ("migbench/report/assets", "*", "migbench/report/assets"),

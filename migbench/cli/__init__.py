@@ -21,6 +21,11 @@ COMMANDS = {
     "compare": "Set runs side by side: accuracy, wins and losses, cost.",
     "report": "Write one page that shows every answer and box.",
     "view": "Serve that page to this machine alone, with whole images.",
+    "plot": "Draw runs for print, as SVG, PDF or PNG.",
+    "export": "Write a run as COCO, FiftyOne, CSV, Parquet or model-index.",
+    "general": "Measure a model on the other benchmarks, Tables 2 to 4.",
+    "verify": "Tell whether a stored run is what was stored.",
+    "rerun": "Repeat a stored run, and compare the answers.",
     "published": "List, show and audit the published tables.",
     "difficulty": "Split the instances by difficulty, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
@@ -60,7 +65,7 @@ class LazyCommands(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
-    """Score vision-language models on MIG-Bench: several images, one question, one box.
+    """Score vision-language models on MIG-Bench, multi-image grounding.
 
     \b
     The main job, with a model of yours:
