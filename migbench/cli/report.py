@@ -21,6 +21,7 @@ from migbench.cli.options import (
 )
 from migbench.cli.output import exit_status
 from migbench.errors import UsageError
+from migbench.files import replaced
 from migbench.run_store import Run
 from migbench.tables import run_labels
 
@@ -110,7 +111,8 @@ def command(
     make_pictures: MakePictures = partial(making, side=thumbnail, watch=_watch)
     scored = score_runs(runs, options)
     html = make_page(scored, make_pictures, options)
-    _write(out, html)
+    with replaced(out) as page:
+        page.write_text(html, encoding="utf-8")
     click.echo(f"{out}: {len(html.encode()) / MEGABYTE:.1f} MB")
     return max(exit_status(run.scored.scores) for run in scored)
 
@@ -118,14 +120,6 @@ def command(
 def _watch(pictures: Iterable[Picture], total: int) -> Iterable[Picture]:
     """Show on a terminal how far the thumbnails are."""
     return tqdm(pictures, total=total, unit=" images", leave=False, disable=None)
-
-
-def _write(path: Path, html: str) -> None:
-    """Write a page in one step: browsers see the old one or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".partial")
-    unfinished.write_text(html, encoding="utf-8")
-    unfinished.replace(path)
 
 
 def score_runs(runs: Sequence[Path], options: dict[str, Any]) -> list[LabelledRun]:

@@ -155,7 +155,7 @@ def _facts(run: LabelledRun) -> Iterator[tuple[str, str]]:
     scores, stored = run.scored.scores, run.scored.run
     manifest, settings = stored.manifest, stored.settings
     environment, model = manifest.environment, settings.model
-    yield "Run", str(stored.folder)
+    yield "Run", f"{stored.folder}, SHA-256 of its content {scores.run}"
     yield "Status", f"{manifest.status}, begun {manifest.created}"
     yield "Model", ", ".join(filter(None, (model.name, model.checkpoint, model.revision)))
     yield "Asked", f"{settings.evaluator}, {settings.strategy}, prompts {settings.prompts}"
@@ -172,8 +172,12 @@ def _facts(run: LabelledRun) -> Iterator[tuple[str, str]]:
         commit = f", commit {commit.rstrip('+')}" + dirty * " with uncommitted changes"
     yield "migbench", f"{environment.migbench}{commit or ''}"
     yield "Packages", ", ".join(f"{name} {found}" for name, found in environment.packages.items())
-    yield "Machine", f"Python {environment.python}, {environment.machine}"
-    yield "Command", shlex.join(environment.command)
+    machine = [f"Python {environment.python}", environment.machine, *environment.accelerators]
+    yield "Machine", ", ".join(machine)
+    where = f" (in {environment.folder})" if environment.folder else ""
+    yield "Command", shlex.join(environment.command) + where
+    if manifest.others:
+        yield "Further environments", f"{len(manifest.others)}, named in run.json"
     how = f"from {scores.bootstrap.draws} resamples" if scores.bootstrap else "by formula"
     yield "Intervals", f"95 %, by image cluster, {how}"
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from threading import Lock
 
 from migbench.errors import DataError, MigbenchError, UsageError
+from migbench.manifests import MANIFEST
 from migbench.messages import ImageFile
 from migbench.report.gathering import MakePictures, WantedPicture
 from migbench.report.pictures import thumbnail, without_thumbnail
 from migbench.report.records import Picture
-from migbench.run_store import ANSWERS, MANIFEST
+from migbench.run_store import ANSWERS
 
 ADDRESS = "127.0.0.1"
 SIDE = 480

@@ -19,6 +19,7 @@ from PIL import Image
 from report_runs import SIZES, beside, make_data, make_run, small_records, truth
 
 from migbench.data.annotations import Annotations
+from migbench.provenance.identity import run_hash
 from migbench.report.excerpts import AROUND, HEAD, TAIL, WHOLE, excerpt
 from migbench.report.page import inline_json
 
@@ -181,6 +182,7 @@ def test_what_a_number_needs_stands_on_the_page(data: Annotations, tmp_path: Pat
     page = report(tmp_path, tmp_path / "a")
     environment = run.manifest.environment
     for fact in (
+        run_hash(run),
         environment.migbench,
         environment.python,
         environment.machine,

@@ -19,8 +19,9 @@ from PIL import Image
 from report_runs import SIZES, make_data, make_run, served, truth
 
 from migbench.data.annotations import Annotations
+from migbench.manifests import read_manifest
 from migbench.report.viewer import Viewer
-from migbench.run_store import AnswerLine, open_run, read_manifest
+from migbench.run_store import AnswerLine, open_run
 
 
 @pytest.fixture
