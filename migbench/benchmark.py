@@ -179,9 +179,9 @@ def score_run(
     the annotation file is gone or another one, or not the split's.
     """
     settings = run.settings
-    read = _annotations_of(run, annotations)
+    read = annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
-    judging = make_judge(settings, protocol, correction, _image_folder(run, images))
+    judging = make_judge(settings, protocol, correction, image_folder(run, images))
     judgements = _judgements(judging, Selection(settings, read), run)
     order = [spec.key for spec in load_tasks()]
     by_task: dict[str, Reached] = {}
@@ -242,7 +242,8 @@ def make_judge(
     )
 
 
-def _annotations_of(run: Run, moved_to: Path | None) -> Annotations:
+def annotations_of(run: Run, moved_to: Path | None = None) -> Annotations:
+    """The annotation file that a run was made on, now at ``moved_to``. Raises `DataError`."""
     source = run.settings.annotations
     path = moved_to or Path(source.path)
     if not path.is_file():
@@ -259,6 +260,7 @@ def _annotations_of(run: Run, moved_to: Path | None) -> Annotations:
     return read
 
 
-def _image_folder(run: Run, images: Path | None) -> ImageFolder | None:
+def image_folder(run: Run, images: Path | None = None) -> ImageFolder | None:
+    """A run's images: below ``images``, else where they were when it was made; None if gone."""
     root = images or (Path(run.manifest.images) if run.manifest.images else None)
     return ImageFolder(root) if root and root.is_dir() else None
