@@ -181,8 +181,8 @@ def _correction(bias: Bias | None) -> Iterator[Finding]:
     if bias.x.helps:
         yield Finding(
             severity=Severity.NOTE,
-            text=f"x is off systematically{_worth(bias.x)}. No correction of x can be declared; look "
-            "for a frame or a padding that the convention does not know.",
+            text=f"x is off systematically{_worth(bias.x)}. No correction of x can be declared; "
+            "look for a frame or a padding that the convention does not know.",
         )
     if bias.y.helps and not (bias.declared and bias.declared.helps):
         text = f"y is off systematically{_worth(bias.y)}."
