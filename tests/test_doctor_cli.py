@@ -109,6 +109,26 @@ def test_either_a_model_or_a_run() -> None:
         assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--model", "centre", "--images", "."), "--images is about --run"),
+        (("--run", ".", "--dialect", "gemini"), "--dialect is about --model"),
+        (("--run", ".", "--model-arg", "a=1"), "--model-arg is about --model"),
+        (("--run", "."), "is not a run"),
+        (("--model", "centre", "--adapter", "no-such"), "--adapter no-such: choose from"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    arguments: tuple[str, ...], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = migbench("doctor", *arguments, "--scenes", 1)
+    assert done.status == 2
+    assert complaint in done.err
+    assert "Traceback" not in done.err
+
+
 def test_help_shows_examples_and_statuses() -> None:
     done = migbench("doctor", "--help")
     assert "migbench doctor --run" in done.out

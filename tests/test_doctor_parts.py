@@ -171,6 +171,16 @@ def test_a_shift_is_told_from_a_scale() -> None:
     assert not bias.y.helps
 
 
+@settings(max_examples=30)
+@given(st.lists(st.tuples(*[st.sampled_from([-1.0, 0.0, 0.5, 1.0, 9999.0])] * 4), min_size=12))
+def test_no_answer_is_too_odd_for_an_estimate(answers: list[tuple[float, ...]]) -> None:
+    rng = np.random.default_rng(0)
+    truths = [Box(x, y, x + 0.2, y + 0.2) for x, y in rng.uniform(0, 0.8, (len(answers), 2))]
+    bias = estimate_bias([Box(*each) for each in answers], truths, range(len(answers)), None)
+    assert bias is not None
+    assert len(bias.edges) == 4
+
+
 def test_few_boxes_make_no_estimate() -> None:
     boxes = [Box(0.1, 0.2, 0.3, 0.4)] * (FEWEST - 1)
     assert estimate_bias(boxes, boxes, range(len(boxes)), None) is None

@@ -17,6 +17,7 @@ from migbench.cli.output import write_result
 from migbench.cli.progress import ProgressBar
 from migbench.doctor import (
     Diagnosis,
+    Plausibility,
     diagnose,
     diagnosis_report,
     look_at_run,
@@ -78,16 +79,26 @@ def command(
     """
     if (run is None) == (options["model"] is None):
         raise UsageError("give either --model, to ask it about scenes, or --run, a finished run")
-    found: Diagnosis | Any
-    if run is not None:
-        found = look_at_run(Run(run), annotations=annotations, images=images)
-        text = plausibility_report(found)
-    else:
+    if run is None:
+        _refuse({"annotations": annotations, "images": images}, "is about --run")
         with _folder(out) as folder:
-            found = _examine(chosen_model(options), folder, scenes)
-        text = diagnosis_report(found)
+            diagnosis = _examine(chosen_model(options), folder, scenes)
+        return _show(diagnosis, diagnosis_report(diagnosis), json_file)
+    _refuse({"out": out, **options}, "is about --model; a run has its own settings")
+    plausibility = look_at_run(Run(run), annotations=annotations, images=images)
+    return _show(plausibility, plausibility_report(plausibility), json_file)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    for name, given in options.items():
+        if given not in (None, ()):
+            raise UsageError(f"--{name.replace('_', '-')} {why}")
+
+
+def _show(found: Diagnosis | Plausibility, report: str, json_file: Path | None) -> int:
+    """Print it; the exit status."""
     if str(json_file) != "-":
-        click.echo(text)
+        click.echo(report)
     write_result(json_file, found)
     return 0 if found.is_well else 1
 

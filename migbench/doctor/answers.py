@@ -124,12 +124,11 @@ def listen(
     ]
     answered = [each for each in found if each.prediction.outcome is not Outcome.MODEL_ERROR]
     shares = Sums.of([each.numbers is not None for each in answered], numbers) if answered else None
-    syntaxes = {each: sum(_holds(text, each) for text in texts) for each in Syntax}
-    used = declared
+    syntaxes = {each: sum(_holds(text, (each,)) for text in texts) for each in Syntax}
+    as_declared = sum(_holds(text, declared) for text in texts)
     best = max(syntaxes, key=lambda each: syntaxes[each])
-    boxes = sum(each.numbers is not None for each in answered)
-    if syntaxes[best] - boxes >= max(1.0, OTHER_SYNTAX_LEAD * len(texts)):
-        used = (best,)
+    is_other = syntaxes[best] - as_declared >= max(1.0, OTHER_SYNTAX_LEAD * len(texts))
+    used = (best,) if is_other else declared
     return Speech(
         n=len(found),
         outcomes=outcomes,
@@ -144,9 +143,9 @@ def listen(
     )
 
 
-def _holds(text: str, syntax: Syntax) -> bool:
+def _holds(text: str, syntax: tuple[Syntax, ...]) -> bool:
     start, end = final_part(text)
-    return box_pattern((syntax,)).search(plain(text[start:end])) is not None
+    return box_pattern(syntax).search(plain(text[start:end])) is not None
 
 
 def words_beside_box(text: str, syntax: tuple[Syntax, ...]) -> int:

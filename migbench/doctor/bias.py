@@ -139,7 +139,8 @@ def _linear(edges: Edges, boxes: FloatArray, axis: int) -> FloatArray:
     corrected = boxes.copy()
     for place in (axis, axis + 2):
         edge = edges[place]
-        corrected[:, place] = (boxes[:, place] - edge.offset / 100) / edge.scale.value
+        if edge.scale.value > 0:
+            corrected[:, place] = (boxes[:, place] - edge.offset / 100) / edge.scale.value
     return corrected
 
 

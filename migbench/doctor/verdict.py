@@ -78,6 +78,7 @@ def unread(model: Model, speech: Speech) -> Iterator[Finding]:
         Outcome.TRUNCATED: f"were cut off at {limit} tokens before a box was complete.",
         Outcome.REFUSED: "say that there is nothing to find, or that the model cannot.",
         Outcome.UNREADABLE: f"hold no box in the declared syntax ({', '.join(speech.declared)}).",
+        Outcome.MISSING: "hold boxes, but none for the target asked about.",
     }
     for outcome, why in whys.items():
         count = speech.outcomes.get(outcome, 0)
@@ -130,7 +131,7 @@ def _convention(
         assert declared.behind is not None
         yield _good(
             f"The declared convention fits: {_said(declared)}. {best.name} fits better by "
-            f"{_gap(declared.behind)}, too little to decide on a hit."
+            f"{_gap(declared.behind)}, too little to matter."
         )
     elif fits.rivals:
         alike = [fit.name for fit in (best, *fits.rivals) if fit is not declared]
