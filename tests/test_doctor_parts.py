@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import click
 import numpy as np
@@ -22,6 +24,16 @@ from migbench.messages import Size
 
 EVERY = candidates(Convention())
 PAIRS = (Syntax.CORNER_PAIRS,)
+
+
+def test_nothing_that_scores_knows_the_doctor() -> None:
+    code = (
+        "import sys, migbench.benchmark, migbench.scoring, migbench.tables, migbench.dialects;"
+        "print([name for name in sys.modules if name.startswith('migbench.doctor')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
 
 # --- Flags ----------------------------------------------------------------------------------------
 

@@ -78,9 +78,10 @@ def as_written(dialect: Dialect, syntax: tuple[Syntax, ...] | None = None) -> Di
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """How a model's answers read. ``n`` is the number of targets, all others count some of them.
 
-    ``readable`` is the share of answers with a box, in percent, and ``interval`` its 95 % interval
-    over image clusters; model errors are left out of both. ``syntaxes`` has, for each syntax alone,
-    the targets whose answers hold a box in it; ``used`` is the one that numbers are taken from.
+    ``readable`` is the share of answers with any box, in percent, and ``interval`` its 95 %
+    interval over image clusters; model errors are left out of both. ``syntaxes`` has, for each
+    syntax alone, the targets whose answers hold a box in it; ``used`` is the one that numbers are
+    taken from.
     """
 
     n: int
@@ -123,7 +124,8 @@ def listen(
         if each.prediction.outcome is not Outcome.MODEL_ERROR
     ]
     answered = [each for each in found if each.prediction.outcome is not Outcome.MODEL_ERROR]
-    shares = Sums.of([each.numbers is not None for each in answered], numbers) if answered else None
+    holds_box = [each.prediction.outcome in (None, Outcome.MISSING) for each in answered]
+    shares = Sums.of(holds_box, numbers) if answered else None
     syntaxes = {each: sum(_holds(text, (each,)) for text in texts) for each in Syntax}
     as_declared = sum(_holds(text, declared) for text in texts)
     best = max(syntaxes, key=lambda each: syntaxes[each])

@@ -32,7 +32,7 @@ SCALE = 1.0
 SEED = 2025
 """The scenes are always the same, and fewer are the first ones of more."""
 
-SIDES = ((64, 150), (220, 640), (1650, 2000))
+SIDES = ((80, 150), (220, 640), (1650, 2000))
 """Ranges of the longer side, in pixels. Rounding to a grid of 28 pixels shows on small images,
 bounds of area and of the longer side on large ones."""
 ASPECTS = (1.0, 4 / 3, 16 / 9, 2.4)
