@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from migbench.benchmark import Plan, execute
 from migbench.boxes import SCALES, Convention, EdgeLimited, Frame, Order, iou
 from migbench.corrections import Correction
 from migbench.dialects import Dialect, find_dialect, load_dialects
-from migbench.doctor import Diagnosis, Severity, diagnose, prepare
+from migbench.doctor import Diagnosis, Severity, diagnose, diagnosis_report, prepare
 from migbench.doctor.conventions import candidates, described, known_frames, plain
 from migbench.doctor.fits import NEGLIGIBLE
 from migbench.doctor.scenes import FILE_NAME, SIDES, Kind, kind_of, write_scenes
@@ -220,6 +221,16 @@ def test_a_known_dialect_is_named_where_one_fits(examine: Examine) -> None:
     diagnosis = examine(order="yxyx", says="[{0}, {1}, {2}, {3}]")
     assert "written in another syntax than declared: quad" in problems(diagnosis)
     assert advice(diagnosis) == ("--dialect gemini",)
+
+
+def test_the_documents_example_is_what_is_printed(examine: Examine) -> None:
+    document = Path(__file__).parent.parent / "docs" / "doctor.md"
+    _, table, verdict = re.split(r"```text\n|\n\n(?=Verdict)", document.read_text())
+    report = diagnosis_report(
+        examine(find_dialect("qwen3-vl"), order="yxyx", says="[{0}, {1}, {2}, {3}]")
+    )
+    assert table in report
+    assert verdict.split("\n```")[0] in report
 
 
 def test_other_pixel_bounds_are_advised_where_nothing_else_differs(examine: Examine) -> None:

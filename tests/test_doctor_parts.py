@@ -237,6 +237,20 @@ def test_pixels_grow_with_the_image_whatever_they_are_read_as() -> None:
         assert found.growth.low > 0.5
 
 
+def test_resized_pixels_grow_with_the_resized_image() -> None:
+    """Bounds of area leave every image about as large; its aspect still shows."""
+    declared = find_dialect("qwen2.5-vl").with_pixels(3136, 100_000).convention
+    found = numerals(boxes_on_images(declared), declared)
+    assert found is not None
+    assert found.growth is not None
+    assert found.growth.holds(1)
+    as_thousandths = numerals(boxes_on_images(declared), Convention())
+    assert as_thousandths is not None
+    assert as_thousandths.growth is not None
+    assert as_thousandths.growth.low > 0.25
+    assert as_thousandths.growth.high < 1
+
+
 def test_without_sizes_there_is_no_growth_and_pixels_have_no_place() -> None:
     bare = [Given(each.numbers, None, each.cluster) for each in boxes_on_images(Convention())]
     relative, pixels = numerals(bare, Convention()), numerals(bare, Convention(scale=None))

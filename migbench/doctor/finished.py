@@ -30,6 +30,9 @@ CORNERED = 90.0
 DECIMALS = 50.0
 SAME = 50.0
 OTHER_ORDER_LEAD = 10.0
+GROWS = 0.25
+"""Percent per percent from which numbers are not relative; bounds of area slow pixels down."""
+PIXELS_GROW = 0.5
 
 
 class Plausibility(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,12 +198,12 @@ def _growth(model: Model, numbers: Numerals) -> Iterator[Finding]:
             )
         return
     says = f"{growth.value:.2f} % per % [{growth.low:.2f}, {growth.high:.2f}]"
-    if convention.scale is not None and growth.low > 0.5:
+    if convention.scale is not None and growth.low > GROWS:
         yield _problem(
             f"The numbers grow with the images ({says}), as pixels do; {described(convention)} "
             "would not."
         )
-    elif convention.scale is None and growth.high < 0.5:
+    elif convention.scale is None and growth.high < PIXELS_GROW:
         yield _problem(
             f"The numbers do not grow with the images ({says}), as pixels would: are they "
             "thousandths?"

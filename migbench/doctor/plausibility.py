@@ -43,8 +43,9 @@ class Numerals(msgspec.Struct, frozen=True, kw_only=True):
     and not known), ``decimals`` of those with no number above 1, ``corner`` of the boxes in the
     corner that holds most, ``same`` of the most frequent box. ``upright`` is, for each order, the
     share of boxes whose edges stand in their order and inside the frame. ``growth`` is by how many
-    percent the numbers are larger where the image's side is larger by one percent: 1 for pixels,
-    0 for relative numbers; None where sizes are not known or hardly vary.
+    percent the numbers are larger where the image's side (of a pixel convention: as its frame has
+    it) is larger by one percent: 1 for pixels, 0 for relative numbers; None where sizes are not
+    known or hardly vary.
     """
 
     n: int
@@ -122,7 +123,8 @@ def _growth(given: Sequence[Given], convention: Convention) -> Estimate | None:
         return None
     keep = np.array(usable)
     y = np.log(np.array(middles)[keep])
-    x = np.log(np.array([size for _, size in known], dtype=float)[keep])
+    sides = [_sides(convention, size) for _, size in known]
+    x = np.log(np.array(sides, dtype=float)[keep])
     clusters = np.array([each.cluster for each, _ in known])[keep]
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     spread = float((x**2).sum())
@@ -135,6 +137,11 @@ def _growth(given: Sequence[Given], convention: Convention) -> Estimate | None:
     error = float(np.sqrt(correction * (pulls**2).sum())) / spread
     margin = t_quantile((1 + LEVEL) / 2, len(numbers) - 1) * error
     return Estimate(slope, slope - margin, slope + margin)
+
+
+def _sides(convention: Convention, size: Size) -> tuple[float, float]:
+    """The sides in which the numbers would be pixels: the declared frame's, if it counts in any."""
+    return convention.frame.canvas(*size)[:2] if convention.scale is None else size
 
 
 def _middle(box: Box) -> tuple[float, float]:

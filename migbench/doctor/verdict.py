@@ -101,6 +101,13 @@ def _convention(
         yield _problem("Cannot tell which convention the model follows: no answer holds a box.")
         return
     best, declared = fits.best, fits.of_declared
+    if speech.used != speech.declared:
+        is_right = fits.is_chance or not declared.matters
+        yield _problem(
+            f"Boxes are written in another syntax than declared: {', '.join(speech.used)}. What "
+            "follows is read in that.",
+            *(flags(model.dialect, declared.convention, speech.used, prompts) if is_right else ()),
+        )
     if fits.is_chance:
         yield _problem(
             f"Cannot tell which convention the model follows: under none of {len(fits.fits)} do "
@@ -108,17 +115,6 @@ def _convention(
             f"{fits.p:.2g}). It may not be able to find things in images, or be shown none."
         )
         return
-    if speech.used != speech.declared:
-        used = ", ".join(speech.used)
-        yield _problem(
-            f"Boxes are written in another syntax than declared: {used}. What follows is read "
-            "in that.",
-            *(
-                flags(model.dialect, declared.convention, speech.used, prompts)
-                if not declared.matters
-                else ()
-            ),
-        )
     if declared.matters:
         assert declared.behind is not None
         others = "".join(f", or {rival.name}" for rival in fits.rivals)
