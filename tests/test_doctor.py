@@ -298,6 +298,19 @@ def test_a_planted_scaling_of_y_lies_in_its_intervals(
     assert not diagnosis.conventions.of_declared.matters
 
 
+def test_a_shift_of_y_is_not_taken_for_another_scale(examine: Examine) -> None:
+    """In 0-1023 y would fit better, and x worse."""
+    diagnosis = examine(y1=1.05, y2=1.10, noise=0.01)
+    fits = diagnosis.conventions
+    assert fits is not None
+    assert fits.best.name == "xyxy, 0-1023"
+    assert fits.of_declared.is_worse
+    assert fits.of_declared.better_along == "x"
+    assert "worse along x: an axis is off, not the convention" in verdicts(diagnosis, Severity.GOOD)
+    assert "y is off systematically" in notes(diagnosis)
+    assert diagnosis.is_well
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.01, 0.03])
 def test_without_a_planted_scaling_nothing_is_off(examine: Examine, noise: float) -> None:
     diagnosis = examine(noise=noise)

@@ -17,7 +17,7 @@ from migbench.cli.model_options import _frame, chosen_dialect, dialect_options
 from migbench.dialects import Dialect, PromptSet, find_dialect, load_dialects
 from migbench.dialects.syntax import Syntax
 from migbench.doctor.bias import FEWEST, estimate_bias, median, slope
-from migbench.doctor.conventions import candidates, flags, frame_text, known_frames
+from migbench.doctor.conventions import candidates, described, flags, frame_text, known_frames
 from migbench.doctor.fits import Sample, fit_all
 from migbench.doctor.plausibility import Given, numerals
 from migbench.messages import Size
@@ -88,6 +88,34 @@ def test_exact_answers_fit_their_convention_wholly(
     assert fits.best.convention == convention
     assert fits.best.mean_iou == pytest.approx(1)
     assert all(fit.mean_iou <= 1 for fit in fits.fits)
+
+
+@pytest.mark.parametrize("convention", EVERY[::4], ids=described)
+@pytest.mark.parametrize("y", [(1, 1), (1.05, 1.10), (1 / 1.05, 1 / 1.10)], ids=str)
+def test_a_model_of_middling_skill_is_not_accused(
+    convention: Convention, y: tuple[float, float]
+) -> None:
+    """It misses a third of its targets, and is off by 3 % of the image elsewhere."""
+    rng = np.random.default_rng(6)
+    samples = []
+    for place in range(60):
+        size = Size(*(int(side) for side in np.exp(rng.uniform(np.log(80), np.log(2000), 2))))
+        truth, other = (
+            np.hstack([corner, corner + sides])
+            for corner, sides in zip(
+                rng.uniform(0.03, 0.5, (2, 2)), rng.uniform(0.18, 0.45, (2, 2)), strict=True
+            )
+        )
+        seen = (other if rng.random() < 1 / 3 else truth) * (1, y[0], 1, y[1])
+        answered = Box(*(seen + rng.normal(0, 0.03, 4)).tolist())
+        samples.append(
+            Sample(convention.from_unit(answered, size), size, Box(*truth.tolist()), place)
+        )
+    fits = fit_all(samples, candidates(convention))
+    assert not fits.is_chance
+    assert not fits.of_declared.matters
+    if y == (1, 1):
+        assert abs(fits.of_declared.mean_iou - fits.best.mean_iou) < 0.02
 
 
 def test_pixels_and_thousandths_coincide_on_images_of_a_thousand_pixels() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -17,6 +18,9 @@ from migbench.doctor.answers import Numbers
 from migbench.doctor.conventions import described
 from migbench.messages import Size
 from migbench.scoring.uncertainty import LEVEL, Interval, Sums, accuracy_interval, t_quantile
+
+Axis = Literal["x", "y"]
+AXES: tuple[Axis, ...] = get_args(Axis)
 
 HIT_AT = 0.5
 SHUFFLES = 999
@@ -52,8 +56,8 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """How the answers fit under one convention; an answer without a box has IoU 0.
 
     ``hits`` is the share with an IoU of at least 0.5, in percent. ``behind`` is by how much its
-    mean IoU lies below the best convention's; None for that one, and where a single cluster says
-    nothing of others.
+    mean IoU lies below the best convention's, ``behind_along`` the same of x and y by themselves;
+    None for that one, and where a single cluster says nothing of others.
     """
 
     convention: Convention
@@ -62,6 +66,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     hits: float
     interval: Interval | None
     behind: Gap | None = None
+    behind_along: dict[Axis, Gap | None] = {}
 
     @property
     def is_worse(self) -> bool:
@@ -69,9 +74,20 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
         return self.behind is not None and self.behind.low > 0
 
     @property
+    def better_along(self) -> Axis | None:
+        """The axis along which it is ahead of the best all the same, if there is one.
+
+        A convention is wrong for both axes or leaves one alone: one that makes up for a shift of
+        y spoils x, as 0-1023 does where y is answered too large in 0-1000.
+        """
+        along = self.behind_along.items()
+        return next((axis for axis, gap in along if gap is not None and gap.mean < 0), None)
+
+    @property
     def matters(self) -> bool:
-        """Whether it is certainly behind, and by more than nothing."""
-        return self.is_worse and self.behind is not None and self.behind.mean >= NEGLIGIBLE
+        """Whether it is certainly behind, by more than nothing, and not for a shift of one axis."""
+        far = self.behind is not None and self.behind.mean >= NEGLIGIBLE
+        return self.is_worse and far and self.better_along is None
 
 
 class Fits(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +141,7 @@ def fit_all(samples: Sequence[Sample], tried: Sequence[Convention], seed: int = 
     clusters = [each.cluster for each in samples]
     own: FloatArray = np.einsum("cii->ci", overlaps)
     means = own.mean(axis=1)
+    along = {axis: iou(_along(boxes, axis), _along(truths, axis)) for axis in AXES}
     order = sorted(range(len(tried)), key=lambda place: (-round(means[place], 9), place))
     best = order[0]
     fits = []
@@ -138,6 +155,11 @@ def fit_all(samples: Sequence[Sample], tried: Sequence[Convention], seed: int = 
                 hits=100 * hits.mean,
                 interval=accuracy_interval(hits),
                 behind=None if place == best else gap(own[best] - own[place], clusters),
+                behind_along={}
+                if place == best
+                else {
+                    axis: gap(each[best] - each[place], clusters) for axis, each in along.items()
+                },
             )
         )
     p = _chance(overlaps, float(means[best]), seed)
@@ -159,6 +181,14 @@ def _unit(convention: Convention, sample: Sample) -> Box:
     if sample.numbers is None:
         return Box(0.0, 0.0, 0.0, 0.0)
     return convention.to_unit(sample.numbers, sample.size)
+
+
+def _along(boxes: FloatArray, axis: Axis) -> FloatArray:
+    """The boxes as high, or as wide, as the image: what they share lies along the other axis."""
+    stretched = boxes.copy()
+    other = 1 - AXES.index(axis)
+    stretched[..., other], stretched[..., other + 2] = 0, 1
+    return stretched
 
 
 def _chance(overlaps: FloatArray, observed: float, seed: int) -> float:

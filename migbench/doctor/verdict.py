@@ -11,7 +11,7 @@ from migbench.dialects import PromptSet
 from migbench.doctor.answers import CHATTER_WORDS, Speech
 from migbench.doctor.bias import Bias, Effect
 from migbench.doctor.conventions import flags
-from migbench.doctor.fits import Fit, Fits, Gap
+from migbench.doctor.fits import NEGLIGIBLE, Fit, Fits, Gap
 from migbench.doctor.identity import Identity
 from migbench.doctor.scenes import Kind
 from migbench.models import Model
@@ -125,9 +125,13 @@ def _convention(
         )
     elif declared.is_worse:
         assert declared.behind is not None
+        axis = declared.better_along
+        why = "too little to matter"
+        if axis and declared.behind.mean >= NEGLIGIBLE:
+            why = f"but worse along {axis}: an axis is off, not the convention"
         yield _good(
             f"The declared convention fits: {_said(declared)}. {best.name} fits better by "
-            f"{_gap(declared.behind)}, too little to matter."
+            f"{_gap(declared.behind)}, {why}."
         )
     elif fits.rivals:
         alike = [fit.name for fit in (best, *fits.rivals) if fit is not declared]
