@@ -57,6 +57,18 @@ def test_a_wrong_declaration_is_told_with_the_flag_and_the_status_is_1(tmp_path:
     assert mended.status == 0
 
 
+def test_too_few_scenes_to_tell_are_not_taken_for_a_blessing() -> None:
+    """Only large images show that a limit of the longer side was not declared; six are too few."""
+    pixels = ("--dialect", "custom", "--box-order", "xyxy", "--box-scale", "pixels")
+    asks = ("--box-syntax", "corner-pairs", "--box-format", " Where?")
+    faults = ("--model-arg", "scale=pixels", "--model-arg", "frame=edge-limited:1568")
+    done = doctor(*pixels, *asks, *faults, "--scenes", 16)
+    assert done.status == 1
+    said = " ".join(done.out.split())
+    assert "Cannot tell whether the declared convention is right: xyxy, pixels (" in said
+    assert "which may be chance. Ask about more scenes." in said
+
+
 def test_json_alone_goes_to_standard_output() -> None:
     done = doctor("--scenes", 4, "--json", "-")
     assert json.loads(done.out)["questions"] == 6

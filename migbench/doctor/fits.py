@@ -84,10 +84,15 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
         return next((axis for axis, gap in along if gap is not None and gap.mean < 0), None)
 
     @property
-    def matters(self) -> bool:
-        """Whether it is certainly behind, by more than nothing, and not for a shift of one axis."""
+    def seems_wrong(self) -> bool:
+        """Whether it is behind, by more than nothing, and not for a shift of one axis."""
         far = self.behind is not None and self.behind.mean >= NEGLIGIBLE
-        return self.is_worse and far and self.better_along is None
+        return far and self.better_along is None
+
+    @property
+    def matters(self) -> bool:
+        """Whether it seems wrong, and certainly is."""
+        return self.is_worse and self.seems_wrong
 
 
 class Fits(msgspec.Struct, frozen=True, kw_only=True):

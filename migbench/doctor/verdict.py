@@ -123,6 +123,13 @@ def _convention(
             f"declared {_said(declared)}, by {_gap(declared.behind)}.",
             *_advice(model, prompts, speech, [best, *fits.rivals]),
         )
+    elif declared.seems_wrong:
+        assert declared.behind is not None
+        yield _problem(
+            f"Cannot tell whether the declared convention is right: {_said(declared)}. Answers fit "
+            f"{_said(best)} better, by {_gap(declared.behind)}, which may be chance. Ask about "
+            "more scenes."
+        )
     elif declared.is_worse:
         assert declared.behind is not None
         axis = declared.better_along
