@@ -183,7 +183,7 @@ def score_run(
     """
     settings = run.settings
     check_forms(settings, run.folder / MANIFEST)
-    read = _annotations_of(run, annotations)
+    read = annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
     judging = make_judge(settings, protocol, correction, image_folder(run, images))
     judgements = _judgements(judging, Selection(settings, read), run)
@@ -247,7 +247,8 @@ def make_judge(
     )
 
 
-def _annotations_of(run: Run, moved_to: Path | None) -> Annotations:
+def annotations_of(run: Run, moved_to: Path | None = None) -> Annotations:
+    """The annotation file that a run was made on, now at ``moved_to``. Raises `DataError`."""
     source = run.settings.annotations
     path = moved_to or Path(source.path)
     if not path.is_file():

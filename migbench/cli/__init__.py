@@ -15,6 +15,7 @@ from migbench.errors import MigbenchError
 
 COMMANDS = {
     "run": "Ask a model the benchmark's questions, and score it.",
+    "doctor": "Check how a model writes boxes, before a run is wasted on it.",
     "merge": "Join the shards of a run that several jobs have made.",
     "score": "Score a stored run, under either protocol.",
     "table": "Set runs, and the published rows, in the paper's layouts.",
