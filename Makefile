@@ -10,7 +10,7 @@ LMMS_READY := $(LMMS)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 
-.PHONY: demo test test-vllm test-lmms-eval check bench bench-lmms bench-vllm clean
+.PHONY: demo screenshots test test-vllm test-lmms-eval check bench bench-lmms bench-vllm clean
 
 # Renders MIG-Mini, lets a real (small, untrained) vision-language model answer all ten tasks, and
 # sets it beside the published rows.
@@ -24,6 +24,11 @@ demo: $(READY)
 	@echo
 	@echo "tiny-qwen2-vl is an UNTRAINED checkpoint, built in code a moment ago: its answers are noise,"
 	@echo "and figures on MIG-Mini say nothing about MIG-Bench. What was shown is that every part works."
+
+# What `make demo` leaves behind, as a page, and that page as docs/images/*.png; needs chromium.
+screenshots: demo
+	$(BIN)/migbench report $(DEMO)/runs/tiny-qwen2-vl $(DEMO)/runs/whole-image --out $(DEMO)/report.html
+	$(BIN)/python docs/screenshots.py $(DEMO)/report.html docs/images
 
 test: $(READY)
 	HF_HUB_OFFLINE=1 $(BIN)/pytest
@@ -68,7 +73,7 @@ bench-vllm: $(READY) $(VLLM_READY)
 $(READY): pyproject.toml constraints/main.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,dev]'
+	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,report,dev]'
 	touch $@
 
 # lmms-eval has an environment of its own, without what it asks for itself: that would replace torch.

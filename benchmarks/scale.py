@@ -27,11 +27,17 @@ LARGEST = 4_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """One size's figures: CPU seconds of finding the answers, and of all else that scoring does."""
+    """One size's figures: CPU seconds of finding the answers, and of all else that scoring does.
+
+    ``hash_seconds`` are those of the run's hash, a part of scoring; ``links_seconds`` those of
+    holding every line against its link, which `migbench verify` does beside.
+    """
 
     answers: int
     read_seconds: float
     score_seconds: float
+    hash_seconds: float
+    links_seconds: float
     peak_mb: float
     accuracy: float
 
@@ -53,7 +59,8 @@ def measure(answers: int, small: Path, folder: Path, seed: int) -> Size:
 
 def show(sizes: Sequence[Size]) -> str:
     """The table; ratios are to the size before, as multiples of what it has more answers."""
-    header = ["Answers", "Find s", "Score s", "Answers/s", "Peak MB", "x time", "x MB", "x answers"]
+    header = ["Answers", "Find s", "Score s", "of it hash", "Links s", "Answers/s", "Peak MB"]
+    header += ["x time", "x MB", "x answers"]
     rows = []
     for before, one in zip([None, *sizes], sizes, strict=False):
         ratios = ["", "", ""]
@@ -68,6 +75,8 @@ def show(sizes: Sequence[Size]) -> str:
                 f"{one.answers:,}",
                 f"{one.read_seconds:.2f}",
                 f"{one.score_seconds:.2f}",
+                f"{one.hash_seconds:.2f}",
+                f"{one.links_seconds:.2f}",
                 f"{one.answers / one.seconds:,.0f}",
                 f"{one.peak_mb:.0f}",
                 *ratios,

@@ -21,8 +21,12 @@ import msgspec
 from migbench.benchmark import score_run, source_of
 from migbench.data.annotations import Instance, read_annotations
 from migbench.environment import new_manifest
+from migbench.manifests import write_manifest
 from migbench.models import resolve_model
-from migbench.run_store import ANSWERS, AnswerLine, Run, Settings, open_run
+from migbench.provenance.identity import run_hash
+from migbench.provenance.sealing import End
+from migbench.provenance.stored import stored_findings
+from migbench.run_store import ANSWERS, AnswerLine, Run, Settings
 from migbench.tasks import task_hashes
 
 
@@ -43,12 +47,16 @@ def write(small: Path, folder: Path, answers: int, seed: int) -> None:
         annotations=source_of(annotations),
         tasks={key: value for key, value in task_hashes().items() if annotations.counts[key]},
     )
-    with open_run(folder / "run", new_manifest(settings, answers, origin="made up")) as store:
-        store.finish("complete")
+    manifest = new_manifest(settings, answers, origin="made up")
+    (folder / "run").mkdir()
     draws = random.Random(seed)
+    end = End()
     with (folder / "run" / ANSWERS).open("wb") as lines:
         for instance in annotations.instances:
-            lines.write(msgspec.json.encode(_answered(instance, draws)) + b"\n")
+            line, end = end.followed_by(msgspec.json.encode(_answered(instance, draws)))
+            lines.write(line)
+    complete = msgspec.structs.replace(manifest, status="complete", answered=answers)
+    write_manifest(folder / "run", complete, end)
 
 
 def _repeated(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -81,15 +89,25 @@ def _answered(instance: Instance, draws: random.Random) -> AnswerLine:
 
 
 def score(folder: Path) -> dict[str, float]:
-    """Find and score the answers as ``migbench score`` does; CPU seconds of both, the accuracy."""
+    """Find and score the answers as ``migbench score`` does; CPU seconds of both, the accuracy.
+
+    Hashing the run is a part of scoring; holding it against its links is what `verify` does more.
+    """
     started = time.process_time()
     run = Run(folder / "run")
     read = time.process_time()
     scored = score_run(run)
+    done = time.process_time()
+    run_hash(run)
+    hashed = time.process_time()
+    if findings := list(stored_findings(run.folder, run.manifest)):
+        raise SystemExit(findings[0].message)
     return {
         "answers": len(scored.judgements),
         "read_seconds": read - started,
-        "score_seconds": time.process_time() - read,
+        "score_seconds": done - read,
+        "hash_seconds": hashed - done,
+        "links_seconds": time.process_time() - hashed,
         "accuracy": scored.scores.macro.at_50 or 0.0,
     }
 

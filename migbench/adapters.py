@@ -69,6 +69,14 @@ def serving_settings(name: str) -> frozenset[str]:
     return frozenset(getattr(find_adapter(name), "SERVING", ()))
 
 
+def package_of(name: str) -> dict[str, str] | None:
+    """The package that an installed adapter comes in, with its version; None for our own."""
+    for entry in entry_points(group=GROUP):
+        if entry.name == name and entry.dist is not None and entry.dist.name != "migbench":
+            return {entry.dist.name: entry.dist.version}
+    return None
+
+
 def find_adapter(name: str) -> Callable[..., Any]:
     """The adapter's class: by entry point, or by ``path/to/file.py:Class``."""
     path, colon, attribute = name.rpartition(":")

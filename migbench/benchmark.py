@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from time import monotonic
 
-from migbench.adapters import serving_settings, start_adapter
+from migbench.adapters import start_adapter
 from migbench.chunks import Chunked
 from migbench.corrections import Correction
 from migbench.data.annotations import Annotations, read_annotations
@@ -18,8 +18,10 @@ from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
 from migbench.errors import DataError, UsageError
 from migbench.models import Model
+from migbench.provenance.fingerprints import fingerprint_of_checkpoint
+from migbench.provenance.identity import run_hash
 from migbench.questions import Question, Strategy
-from migbench.run_store import Run, RunStore, Status, open_run
+from migbench.run_store import MANIFEST, Run, RunStore, Status, open_run
 from migbench.runner import Progress, Runner
 from migbench.scoring import (
     PROTOCOLS,
@@ -37,7 +39,7 @@ from migbench.scoring import (
     summarise_tasks,
     with_intervals,
 )
-from migbench.selection import Selection, questions_of
+from migbench.selection import Selection, check_forms, questions_of
 from migbench.settings import AnnotationSource, Settings
 from migbench.sharding import Shard
 from migbench.strategies import STRATEGIES, find_strategy
@@ -123,15 +125,16 @@ def execute(
     """
     folder = plan.data.images.root if plan.data.images else None
     manifest = new_manifest(plan.settings, len(plan.questions), images=folder)
-    serving = serving_settings(plan.settings.model.adapter)
-    with open_run(out, manifest, serving) as store:
+    with open_run(out, manifest) as store:
         status: Status = "stopped"
         started = monotonic()
         try:
             watched = progress(store)
+            adapter = start_adapter(plan.settings.model)
+            store.know_checkpoint(fingerprint_of_checkpoint(plan.settings.model))
             runner = Runner(
                 store=store,
-                adapter=start_adapter(plan.settings.model),
+                adapter=adapter,
                 strategy=strategy_of(plan.settings),
                 image=cache(plan.data.image),
                 prompts=PromptSet(plan.settings.prompts),
@@ -176,12 +179,13 @@ def score_run(
     same. With ``accept_model_errors`` targets without an answer count as not hit, else their task
     has no accuracy. With a ``difficulty`` split the scores hold figures by level too. Intervals
     come from formulas, or with a ``bootstrap`` from resampled clusters. Raises `DataError` where
-    the annotation file is gone or another one, or not the split's.
+    the annotation file is gone or another one, or not the split's, or the manifest is damaged.
     """
     settings = run.settings
-    read = _annotations_of(run, annotations)
+    check_forms(settings, run.folder / MANIFEST)
+    read = annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
-    judging = make_judge(settings, protocol, correction, _image_folder(run, images))
+    judging = make_judge(settings, protocol, correction, image_folder(run, images))
     judgements = _judgements(judging, Selection(settings, read), run)
     order = [spec.key for spec in load_tasks()]
     by_task: dict[str, Reached] = {}
@@ -197,6 +201,7 @@ def score_run(
         )
         levels = summarise_levels(passing, difficulty, accept_model_errors=accept_model_errors)
     scores = Scores(
+        run=run_hash(run),
         model=settings.model.name,
         protocol=protocol,
         corrections=str(correction) if correction else "none",
@@ -242,7 +247,8 @@ def make_judge(
     )
 
 
-def _annotations_of(run: Run, moved_to: Path | None) -> Annotations:
+def annotations_of(run: Run, moved_to: Path | None = None) -> Annotations:
+    """The annotation file that a run was made on, now at ``moved_to``. Raises `DataError`."""
     source = run.settings.annotations
     path = moved_to or Path(source.path)
     if not path.is_file():
@@ -259,6 +265,7 @@ def _annotations_of(run: Run, moved_to: Path | None) -> Annotations:
     return read
 
 
-def _image_folder(run: Run, images: Path | None) -> ImageFolder | None:
+def image_folder(run: Run, images: Path | None = None) -> ImageFolder | None:
+    """A run's images: below ``images``, else where they were when it was made; None if gone."""
     root = images or (Path(run.manifest.images) if run.manifest.images else None)
     return ImageFolder(root) if root and root.is_dir() else None

@@ -178,13 +178,16 @@ class PaddedSquare(_Frame, frozen=True, tag="padded-square"):
 
 Frame = Original | SmartResized | EdgeLimited | PaddedSquare
 
+SCALES: tuple[float | None, ...] = (1, 100, 999, 1000, 1023, None)
+"""What families are known to write for the far edge of the frame; None for its pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Convention:
     """How four numbers stand for a box: their order, scale and reference frame.
 
-    ``scale`` is the number written for the right or bottom edge of the frame: 1, 100, 999, 1000,
-    1023 (1024 bins); or None where the numbers are pixels of the frame.
+    ``scale`` is the number written for the right or bottom edge of the frame (`SCALES` has those
+    that are known; 1023 stands for 1024 bins); or None where the numbers are pixels of the frame.
     """
 
     order: Order = Order.XYXY

@@ -6,34 +6,68 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from migbench.run_store import Environment, Manifest
+import msgspec
+
+from migbench.adapters import package_of, serving_settings
+from migbench.manifests import Environment, Manifest
+from migbench.models import Model
+from migbench.provenance.credentials import refuse_secrets
+from migbench.provenance.fingerprints import (
+    fingerprint_of_adapter,
+    fingerprint_of_checkpoint,
+    fingerprint_of_profile,
+)
 from migbench.settings import Settings
 
 _PACKAGES = (
+    "accelerate",
     "aiohttp",
-    "numpy",
-    "pillow",
+    "flash-attn",
+    "huggingface-hub",
     "lmms-eval",
+    "msgspec",
+    "numpy",
+    "peft",
+    "pillow",
+    "safetensors",
+    "scipy",
     "tokenizers",
     "torch",
     "transformers",
+    "triton",
     "vllm",
 )
+"""Whose versions may decide what a model says, or how it is scored."""
+
+_DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 def new_manifest(
     settings: Settings, questions: int, *, images: Path | None = None, origin: str = "run"
 ) -> Manifest:
-    """The manifest of a run that starts now, here."""
+    """The manifest of a run that starts now, here.
+
+    Raises `UsageError` where a setting holds a secret, which no manifest may.
+    """
+    refuse_secrets(settings.model.settings)
+    environment = msgspec.structs.replace(
+        current_environment(), profile=fingerprint_of_profile(settings.model)
+    )
+    serving: list[str] = []
+    if origin == "run":
+        serving = sorted(serving_settings(settings.model.adapter))
+        environment = _with_model(environment, settings.model)
     return Manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         status="running",
         settings=settings,
-        environment=current_environment(),
+        environment=environment,
+        serving=serving,
         images=str(images.resolve()) if images else None,
         questions=questions,
         origin=origin,
@@ -50,7 +84,29 @@ def current_environment() -> Environment:
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        folder=str(Path.cwd()),
+        accelerators=[*_accelerators()],
     )
+
+
+def _with_model(environment: Environment, model: Model) -> Environment:
+    """The surroundings with what runs the model, a third party's package too."""
+    package = package_of(model.adapter)
+    known = environment.packages
+    return msgspec.structs.replace(
+        environment,
+        packages=known if package is None else dict(sorted((known | package).items())),
+        adapter=fingerprint_of_adapter(model),
+        checkpoint=fingerprint_of_checkpoint(model),
+    )
+
+
+def _accelerators() -> Iterator[str]:
+    for path in sorted(_DRIVER.glob("*/information")):
+        for line in path.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name == "Model":
+                yield value.strip()
 
 
 def _version(package: str) -> str | None:

@@ -15,6 +15,7 @@ from migbench import chunks
 from migbench.benchmark import ScoredRun
 from migbench.boxes import Box
 from migbench.errors import UsageError
+from migbench.files import replaced
 from migbench.run_store import AnswerLine
 from migbench.scoring import Judgement
 from migbench.scoring.judging import Lines
@@ -27,6 +28,7 @@ _COLUMNS = {
     "index": "int64",
     "task": "string",
     "image_set": "string",
+    "images": "string",
     "cluster": "int64",
     "target_image": "int64",
     **{f"{box}_{edge}": "float64" for box in ("truth", "box") for edge in Box._fields},
@@ -34,24 +36,31 @@ _COLUMNS = {
     "outcome": "string",
     "flags": "string",
     "named_image": "int64",
+    "question": "string",
     "answer": "string",
     "earlier_answers": "string",
     "error": "string",
 }
 """Every column with its type, which does not depend on what a run holds."""
 
+FORMULA = tuple("=+-@\t\r\n＝＋－＠'")
+"""How a text begins that a spreadsheet would take for a formula, or that is marked as harmless."""
+
 
 def write_instances(path: Path, scored: ScoredRun) -> None:
     """Write one row a target; the ending of ``path`` decides the format.
 
     Boxes are in 0-1 of the target image, ``index`` is the place in the annotation file, image
-    numbers count from 1. ``answer`` is the one that the box was read from, ``earlier_answers`` are
-    those of the question's turns before it, as a JSON list. Raises `UsageError` for another ending.
+    numbers count from 1, ``images`` is a JSON list. ``answer`` is the one that the box was read
+    from, ``earlier_answers`` are those of the question's turns before it, as a JSON list. In CSV, a
+    text that a spreadsheet would take for a formula stands behind an apostrophe, and so does one
+    that begins with an apostrophe itself. ``docs/export.md`` has the columns. A file that is there
+    is replaced. Raises `UsageError` for another ending.
     """
     if path.suffix not in _WRITERS:
         raise UsageError(f"{path}: choose a name that ends in {' or '.join(_WRITERS)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[path.suffix](path, _row_groups(scored))
+    with replaced(path) as partial:
+        _WRITERS[path.suffix](partial, _row_groups(scored))
 
 
 def _row_groups(scored: ScoredRun) -> Iterator[list[Row]]:
@@ -96,7 +105,14 @@ def _write_csv(path: Path, groups: Iterable[Sequence[Row]]) -> None:
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         for rows in groups:
-            writer.writerows(rows)
+            writer.writerows(
+                {name: _harmless(value) for name, value in row.items()} for row in rows
+            )
+
+
+def _harmless(value: Any) -> Any:
+    """A value for CSV; take one leading apostrophe away to have a text back."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 _WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}
@@ -109,6 +125,7 @@ def _row(judgement: Judgement, cluster: int, lines: Lines) -> Row:
         "index": instance.index,
         "task": instance.task,
         "image_set": instance.image_set,
+        "images": json.dumps(instance.images, ensure_ascii=False),
         "cluster": cluster,
         "target_image": instance.target_image + 1,
         **_edges("truth", judgement.truth),
@@ -117,6 +134,7 @@ def _row(judgement: Judgement, cluster: int, lines: Lines) -> Row:
         "outcome": judgement.outcome.value,
         "flags": " ".join(flag.value for flag in judgement.flags),
         "named_image": _from_one(judgement.prediction.named_image),
+        "question": instance.question,
         "answer": line.text if line else None,
         "earlier_answers": json.dumps(_earlier(line, lines), ensure_ascii=False),
         "error": line.error if line else "not asked yet",

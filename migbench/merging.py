@@ -9,8 +9,11 @@ from pathlib import Path
 import msgspec
 
 from migbench.adapters import serving_settings
-from migbench.errors import UsageError
-from migbench.run_store import ANSWERS, Run, Status, hold, open_run, read_lines, read_manifest
+from migbench.errors import DataError, UsageError
+from migbench.manifests import Manifest, Status, others_than, read_manifest
+from migbench.provenance.findings import Weight
+from migbench.provenance.stored import stored_findings
+from migbench.run_store import ANSWERS, Run, hold, open_run, read_lines
 from migbench.settings import Settings, differences
 from migbench.sharding import Shard
 
@@ -21,7 +24,8 @@ def merge_runs(folders: Sequence[Path], out: Path) -> Run:
     Every stored line is copied, failures too. The result is complete if all shards are; else a run
     under its settings, those of the shards without the shard, asks what is left. Environment and
     image folder are the first shard's. Raises `UsageError` where the folders are not all the shards
-    of one run, each once, or are being written, or ``out`` is not empty.
+    of one run, each once, or are being written, or ``out`` is not empty, and `DataError` where one
+    of them was changed since it was stored.
     """
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out}: is not empty; choose another --out")
@@ -30,6 +34,9 @@ def merge_runs(folders: Sequence[Path], out: Path) -> Run:
         for folder in folders:
             held.enter_context(hold(folder))
         shards = [read_manifest(folder) for folder in folders]
+        for folder, shard in zip(folders, shards, strict=True):
+            _refuse_damage(folder, shard)
+        _refuse_several_checkpoints(folders, shards)
         manifest = msgspec.structs.replace(
             shards[0],
             created=min(shard.created for shard in shards),
@@ -37,6 +44,10 @@ def merge_runs(folders: Sequence[Path], out: Path) -> Run:
             settings=settings,
             questions=sum(shard.questions for shard in shards),
             origin=f"shards {', '.join(map(str, folders))}",
+            others=others_than(
+                shards[0].environment,
+                [each for shard in shards for each in (*shard.others, shard.environment)],
+            ),
             wall_seconds=None,
         )
         times = [shard.wall_seconds for shard in shards if shard.wall_seconds is not None]
@@ -68,6 +79,25 @@ def _joint_settings(shards: Sequence[tuple[Path, Settings]]) -> Settings:
     if missing := [str(shard) for shard in every if shard not in found]:
         raise UsageError(f"not all shards of the run are here: {', '.join(missing)} missing")
     return msgspec.structs.replace(first, shard=None)
+
+
+def _refuse_several_checkpoints(folders: Sequence[Path], shards: Sequence[Manifest]) -> None:
+    """Settings name a checkpoint; whether it was the same one is in the shards' environments."""
+    found = {
+        shard.environment.checkpoint: folder
+        for folder, shard in zip(folders, shards, strict=True)
+        if shard.environment.checkpoint is not None
+    }
+    if len(found) > 1:
+        several = ", ".join(f"{folder} ({checkpoint})" for checkpoint, folder in found.items())
+        raise UsageError(f"the shards were answered by different checkpoints: {several}")
+
+
+def _refuse_damage(folder: Path, manifest: Manifest) -> None:
+    """Merging seals anew, so what was changed before would not be seen any more."""
+    for finding in stored_findings(folder, manifest):
+        if finding.weight is Weight.CHANGED:
+            raise DataError(f"{finding.message}; `migbench verify {folder}` lists all changes")
 
 
 def _refuse_mixture(

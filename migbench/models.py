@@ -115,12 +115,12 @@ def resolve_model(name: str, overrides: Overrides = Overrides()) -> Model:
         dialect=dialect.with_pixels(pixels.min, pixels.max),
         generation=_override(profile.generation, overrides),
         pixels=pixels,
-        settings=_merged(settings, overrides.settings),
+        settings=merged_settings(settings, overrides.settings),
         corrections=profile.corrections,
     )
 
 
-def _merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def merged_settings(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The overrides over the settings; a mapping over a mapping replaces single entries of it."""
     merged = {**settings, **overrides}
     for name in settings.keys() & overrides.keys():

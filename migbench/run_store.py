@@ -2,7 +2,8 @@
 
 ``run.json`` is the manifest; ``answers.jsonl`` holds one line a turn, appended and flushed as it
 lands. Killing the process loses only what was in flight; a line cut off by that is dropped when
-the run is opened again. A folder holds the answers of one model under one set of settings.
+the run is opened again. A folder holds the answers of one model under one set of settings. Lines
+are linked and manifests sealed (`migbench.provenance.sealing`).
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import msgspec
 from filelock import FileLock, Timeout
 
 from migbench.errors import DataError, UsageError
 from migbench.hash_index import HashIndex
+from migbench.manifests import MANIFEST as MANIFEST
+from migbench.manifests import Environment as Environment
+from migbench.manifests import Manifest as Manifest
+from migbench.manifests import Status as Status
+from migbench.manifests import following, write_manifest
+from migbench.manifests import read_manifest as read_manifest
+from migbench.manifests import write_json as write_json
+from migbench.provenance.sealing import End
 from migbench.settings import Settings, differences
 
-MANIFEST = "run.json"
 ANSWERS = "answers.jsonl"
 LOCK = ".lock"
-SCHEMA = 1
 
 
 class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,45 +55,6 @@ class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float | None = None
     reused: bool = False
     """Copied from an equal request's answer instead of asked again."""
-
-
-class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and with what a run was made."""
-
-    migbench: str
-    commit: str | None
-    packages: dict[str, str]
-    python: str
-    machine: str
-    command: list[str]
-
-
-Status = Literal["running", "stopped", "incomplete", "complete"]
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``run.json`` says."""
-
-    schema: int = SCHEMA
-    created: str
-    status: Status
-    settings: Settings
-    environment: Environment
-    images: str | None = None
-    """The image folder."""
-    questions: int = 0
-    """How many questions the run asks."""
-    answered: int = 0
-    failed: int = 0
-    """How many turns have an answer, and how many a failure instead, when the run last ended."""
-    origin: str = "run"
-    """``run``, or where imported or merged answers came from."""
-    wall_seconds: float | None = None
-    """How long the asking took, with all resumptions and without loading the model.
-
-    The sum over the shards of a merged run. None where that is not known: for imported answers,
-    while the run is under way, and when it was killed at some point.
-    """
 
 
 Lines = dict[tuple[str, int], AnswerLine]
@@ -149,19 +117,19 @@ def _keep(lines: Lines, line: AnswerLine) -> None:
 class RunStore(Run):
     """A run that is being written; one process at a time holds it."""
 
-    def __init__(self, folder: Path, wall_seconds: float | None = 0.0) -> None:
+    def __init__(self, folder: Path, end: End, wall_seconds: float | None = 0.0) -> None:
         """Use `open_run`. ``wall_seconds`` is the time that the run has taken up to now."""
         super().__init__(folder)
+        self._end = end
         self._wall_seconds = wall_seconds
-        path = folder / ANSWERS
-        _cut_torn_line(path)
-        self._file: IO[bytes] = path.open("ab")
+        self._file: IO[bytes] = (folder / ANSWERS).open("ab")
         self.by_key = {line.key: line for line in self.lines.values() if line.text is not None}
 
     def append(self, line: AnswerLine) -> None:
         """Store one line; it is with the operating system when this returns."""
         self._places.add(line.question, self._file.tell())
-        self._file.write(msgspec.json.encode(line) + b"\n")
+        stored, self._end = self._end.followed_by(msgspec.json.encode(line))
+        self._file.write(stored)
         self._file.flush()
         _keep(self.lines, line)
         if line.text is not None:
@@ -174,14 +142,26 @@ class RunStore(Run):
         else:
             self._wall_seconds = None
         answered = sum(line.text is not None for line in self.lines.values())
-        self.manifest = msgspec.structs.replace(
-            self.manifest,
-            status=status,
-            answered=answered,
-            failed=len(self.lines) - answered,
-            wall_seconds=self._wall_seconds,
+        os.fsync(self._file.fileno())  # No seal on lines that a power cut may take.
+        self._write(
+            msgspec.structs.replace(
+                self.manifest,
+                status=status,
+                answered=answered,
+                failed=len(self.lines) - answered,
+                wall_seconds=self._wall_seconds,
+            )
         )
-        write_json(self.folder / MANIFEST, self.manifest)
+
+    def know_checkpoint(self, fingerprint: str | None) -> None:
+        """Record what identifies the checkpoint, which may be known only when it is loaded."""
+        environment = self.manifest.environment
+        if fingerprint != environment.checkpoint:
+            environment = msgspec.structs.replace(environment, checkpoint=fingerprint)
+            self._write(msgspec.structs.replace(self.manifest, environment=environment))
+
+    def _write(self, manifest: Manifest) -> None:
+        self.manifest = write_manifest(self.folder, manifest, self._end)
 
     def close(self) -> None:
         """Close the file, and force it to disk."""
@@ -190,26 +170,25 @@ class RunStore(Run):
 
 
 @contextmanager
-def open_run(
-    folder: Path, manifest: Manifest, serving: frozenset[str] = frozenset()
-) -> Iterator[RunStore]:
+def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
     """Create a run, or go on with it under the same settings.
 
-    ``serving`` names the adapter's settings that may differ: those that say how a model is served,
-    which does not change what it says. Raises `UsageError` where another process has it open or the
-    settings differ, naming what differs.
+    Settings that the manifest calls ``serving`` may differ. Raises `UsageError` where another
+    process has it open, or the settings or the checkpoint's files differ, naming what differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder):
         wall_seconds: float | None = 0.0
         if (folder / MANIFEST).exists():
             old = read_manifest(folder)
-            _refuse_changes(folder, old.settings, manifest.settings, serving)
+            _refuse_changes(folder, old, manifest)
             wall_seconds = old.wall_seconds
+            manifest = following(manifest, old)
         elif any(path.name != LOCK for path in folder.iterdir()):
             raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
-        write_json(folder / MANIFEST, manifest)
-        store = RunStore(folder, wall_seconds)
+        end = cut_torn_line(folder / ANSWERS)
+        write_manifest(folder, manifest, end)
+        store = RunStore(folder, end, wall_seconds)
         try:
             yield store
         finally:
@@ -228,24 +207,6 @@ def hold(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a JSON file in one step: readers see the old one or the new one, never half."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
-    partial.replace(path)
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """What a run says of itself. Raises `UsageError` where the folder is none, else `DataError`."""
-    path = folder / MANIFEST
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError:
-        raise UsageError(f"{folder}: is not a run (it has no {MANIFEST})") from None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}") from error
 
 
 def read_lines(path: Path) -> Iterator[AnswerLine]:
@@ -271,19 +232,30 @@ def _locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
             place += len(line)
 
 
-def _cut_torn_line(path: Path) -> None:
+def cut_torn_line(path: Path) -> End:
+    """Take away what a killed writer left behind the last whole line; where the file ends then."""
+    end = End()
     if not path.exists():
-        return
+        return end
     with path.open("r+b") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
+        kept = 0
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            kept += len(line)
+            end = end.after(line)
+        file.truncate(kept)
+    return end
 
 
-def _refuse_changes(folder: Path, old: Settings, new: Settings, serving: frozenset[str]) -> None:
+def _refuse_changes(folder: Path, old: Manifest, new: Manifest) -> None:
     changes = [
         f"  {name}: was {before!r}, is now {after!r}"
-        for name, before, after in differences(old, new, serving)
+        for name, before, after in differences(old.settings, new.settings, new.serving)
     ]
+    before, after = old.environment.checkpoint, new.environment.checkpoint
+    if None not in (before, after) and before != after:
+        changes.append(f"  the checkpoint's files: were {before!r}, are now {after!r}")
     if changes:
         raise UsageError(
             f"{folder}: was made under other settings; choose another --out, or set back\n"

@@ -155,11 +155,10 @@ class Runner:
         self.progress.asked += 1
         line = blank
         try:
-            line = _filled(blank, await self.adapter.answer(request))
+            line = filled(blank, await self.adapter.answer(request))
         # Whatever one request raises, in whosever adapter, is recorded with its reason.
         except Exception as error:
-            reason = str(error) if isinstance(error, ModelError) else _describe(error)
-            line = msgspec.structs.replace(blank, error=reason)
+            line = msgspec.structs.replace(blank, error=describe(error))
         finally:
             del self._in_flight[blank.key]
             future.set_result(line)
@@ -186,7 +185,8 @@ def request_key(model: Model, request: Request) -> str:
     return digest.hexdigest()
 
 
-def _filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
+def filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
+    """The line of a request, with its answer."""
     return msgspec.structs.replace(
         blank,
         text=answer.text,
@@ -198,5 +198,6 @@ def _filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
     )
 
 
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+def describe(error: Exception) -> str:
+    """An error's own words, with its kind where it is not one of ours."""
+    return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"[:500]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +44,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def differences(
-    old: Settings, new: Settings, serving: frozenset[str] = frozenset()
+    old: Settings, new: Settings, serving: Iterable[str] = ()
 ) -> list[tuple[str, Any, Any]]:
     """Names of the settings that differ, each with its old and its new value.
 
     ``serving`` names the adapter's settings that may differ: those that say how a model is served,
     which does not change what it says. A dot leads into a setting that is a mapping.
     """
-    return list(_differences(_comparable(old, serving), _comparable(new, serving)))
+    return list(_differences(comparable(old, serving), comparable(new, serving)))
 
 
-def _comparable(settings: Settings, serving: frozenset[str]) -> dict[str, Any]:
+def model_differences(
+    old: Model, new: Model, serving: Iterable[str] = ()
+) -> list[tuple[str, Any, Any]]:
+    """The same of two models alone."""
+    return list(_differences(_comparable_model(old, serving), _comparable_model(new, serving)))
+
+
+def comparable(settings: Settings, serving: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings that decide the answers, as plain mappings and values."""
     plain: dict[str, Any] = msgspec.to_builtins(settings)
-    # The same file elsewhere is the same file; corrections are applied when scoring.
-    del plain["annotations"]["path"], plain["model"]["corrections"]
+    del plain["annotations"]["path"]  # The same file elsewhere is the same file.
+    plain["model"] = _comparable_model(settings.model, serving)
+    return plain
+
+
+def _comparable_model(model: Model, serving: Iterable[str]) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(model)
+    del plain["corrections"]  # They are applied when scoring.
     for name in serving:
-        _drop(plain["model"]["settings"], name)
+        _drop(plain["settings"], name)
     return plain
 
 

@@ -72,6 +72,7 @@ def judged(
 def scores_of(tasks: dict[str, TaskScores], **changes: Any) -> Scores:
     """A scored run with these tasks, and these fields changed."""
     plain = Scores(
+        run="0" * 64,
         model="mine",
         protocol="standard",
         corrections="none",

@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from migbench.boxes import (
+    SCALES,
     Box,
     Convention,
     EdgeLimited,
@@ -138,7 +139,6 @@ def test_what_can_be_said_of_a_box() -> None:
 
 # --- conventions ----------------------------------------------------------------------------------
 
-SCALES = (1, 100, 999, 1000, 1023, None)
 FRAMES: tuple[Frame, ...] = (
     Original(),
     SmartResized(factor=28, min_pixels=56 * 56, max_pixels=28 * 28 * 1280),

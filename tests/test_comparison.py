@@ -18,6 +18,7 @@ from migbench.scoring import (
     Outcome,
     Side,
     compare,
+    compare_groups,
     macro_average,
     summarise_tasks,
 )
@@ -59,6 +60,19 @@ def test_targets_are_counted_by_who_hits_them() -> None:
     assert (paired.both, paired.wins, paired.losses, paired.neither) == (1, 1, 2, 1)
     assert (paired.n, paired.unanswered) == (5, 0)
     assert (paired.first, paired.second, paired.difference) == (60.0, 40.0, -20.0)
+
+
+def test_other_groups_are_counted_like_tasks() -> None:
+    first = of_task("diff", "+++--") + of_task("region", "+-+?")
+    second = of_task("diff", "+--+-") + of_task("region", "-+++")
+    sides = side("A", first), side("B", second)
+    assert compare_groups(*sides, lambda each: each.task) == compare(*sides).tasks
+    halves = compare_groups(*sides, lambda each: "early" if each.index < 3 else "late")
+    assert [*halves] == ["early", "late"]
+    early, late = halves["early"], halves["late"]
+    assert (early.both, early.wins, early.losses, early.neither) == (1, 0, 2, 0)
+    assert (late.both, late.wins, late.losses, late.neither) == (1, 2, 1, 1)
+    assert (late.n, late.unanswered, late.first, late.difference) == (6, 1, None, None)
 
 
 def test_the_macro_difference_weighs_tasks_alike() -> None:

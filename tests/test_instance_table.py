@@ -65,6 +65,7 @@ def row(scored: ScoredRun, judgement: Judgement) -> dict[str, Any]:
         "index": instance.index,
         "task": instance.task,
         "image_set": instance.image_set,
+        "images": json.dumps(instance.images),
         "cluster": scored.annotations.clusters[instance.index],
         "target_image": instance.target_image + 1,
         **{f"truth_{edge}": value for edge, value in zip(edges, judgement.truth, strict=True)},
@@ -73,6 +74,7 @@ def row(scored: ScoredRun, judgement: Judgement) -> dict[str, Any]:
         "outcome": judgement.outcome.value,
         "flags": " ".join(judgement.flags),
         "named_image": None if named is None else named + 1,
+        "question": instance.question,
         "answer": line.text if line else None,
         "earlier_answers": json.dumps(earlier, ensure_ascii=False),
         "error": line.error if line else "not asked yet",
@@ -103,7 +105,11 @@ def test_a_columns_type_does_not_depend_on_what_it_holds(scored: ScoredRun, tmp_
     assert types == types[:1] * 4
 
 
-@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+SIGNS = st.sampled_from(["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'"])
+
+
+@given(text=ANY_TEXT | st.builds("{}{}".format, SIGNS, ANY_TEXT))
 def test_whatever_a_model_says_comes_back(
     scored: ScoredRun, tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
@@ -116,7 +122,33 @@ def test_whatever_a_model_says_comes_back(
         write_instances(folder / f"said.{ending}", changed)
     assert list(pandas.read_parquet(folder / "said.parquet").answer) == [text]
     with (folder / "said.csv").open(encoding="utf-8", newline="") as file:
-        assert [line["answer"] for line in csv.DictReader(file)] == [text]
+        (line,) = csv.DictReader(file)
+    assert line["answer"].removeprefix("'") == text
+    # A spreadsheet takes none of it for a formula.
+    assert not line["answer"].startswith(
+        ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+    )
+
+
+def test_numbers_and_harmless_texts_stand_in_csv_as_they_are(
+    scored: ScoredRun, tmp_path: Path
+) -> None:
+    write_instances(tmp_path / "rows.csv", scored)
+    content = (tmp_path / "rows.csv").read_text("utf-8")
+    assert "-inf" in content
+    assert "'" not in content
+
+
+def test_a_table_that_could_not_be_written_leaves_the_old_one(
+    scored: ScoredRun, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    write_instances(path, scored)
+    before = path.read_bytes()
+    broken = replace(scored, judgements=(*scored.judgements, None))  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        write_instances(path, broken)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [before]
 
 
 def test_an_answer_of_megabytes_fits(scored: ScoredRun, tmp_path: Path) -> None:

@@ -35,8 +35,12 @@ def files_under(folder: str, pattern: str) -> set[str]:
     [
         ("tasks", "*", "migbench/_tasks"),
         ("tasks/all_at_once", "*", "migbench/_tasks/all_at_once"),
+        ("tasks/general", "*", "migbench/_tasks/general"),
         ("migbench/dialects/families", "*.yaml", "migbench/dialects/families"),
         ("migbench/published", "*.yaml", "migbench/published"),
+        ("migbench/report/assets", "*", "migbench/report/assets"),
+        ("migbench/report/assets/script", "*.js", "migbench/report/assets/script"),
+        ("migbench/report/assets/style", "*.css", "migbench/report/assets/style"),
         ("migbench/training/configs", "*.yaml", "migbench/training/configs"),
         ("migbench/training/merges", "*.txt", "migbench/training/merges"),
         ("migbench/training/shapes", "*.yaml", "migbench/training/shapes"),

@@ -144,7 +144,8 @@ def test_how_a_model_is_served_may_change(tmp_path: Path) -> None:
     fast = msgspec.structs.replace(model, settings={**model.settings, "concurrency": 64})
     with open_run(tmp_path / "run", manifest(model=slow)):
         pass
-    with open_run(tmp_path / "run", manifest(model=fast), frozenset({"concurrency"})):
+    served = msgspec.structs.replace(manifest(model=fast), serving=["concurrency"])
+    with open_run(tmp_path / "run", served):
         pass
     with (
         pytest.raises(UsageError, match=r"concurrency: was 64, is now 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections import Counter
@@ -18,8 +19,9 @@ from test_runner import instance, questions
 from migbench.data.annotations import read_annotations
 from migbench.errors import UsageError
 from migbench.mini import render
+from migbench.provenance import sealing
 from migbench.questions import Question
-from migbench.run_store import Run, hold
+from migbench.run_store import ANSWERS, Run, hold, read_lines
 from migbench.sharding import Shard, read_shard, share_of
 
 MODEL = """
@@ -268,9 +270,8 @@ def test_failures_are_kept_and_asked_again_after_merging(
     merged = Run(tmp_path / "merged")
     assert merged.manifest.status == "incomplete"
     assert merged.manifest.failed == Run(tmp_path / "part2").manifest.failed > 0
-    assert sorted(stored_lines(merged.folder)) == sorted(
-        line for folder in folders for line in stored_lines(folder)
-    )
+    kept = [read_lines(folder / ANSWERS) for folder in folders]
+    assert list(read_lines(merged.folder / ANSWERS)) == list(itertools.chain(*kept))
     again = ask(tmp_path / "merged")
     assert again.status == 0, again.err
     assert f"({merged.manifest.failed} requests made now)" in again.out
@@ -281,6 +282,11 @@ def test_a_killed_shard_merges_as_far_as_it_came(ask: Ask, made: Path, tmp_path:
     killed = shutil.copytree(made / "part3", tmp_path / "part3")
     manifest = json.loads((killed / "run.json").read_text())
     manifest |= {"status": "running", "answered": 0, "wall_seconds": None}
+    manifest["seal"] = {
+        "lines": 0,
+        "link": "",
+        "manifest": sealing.manifest_digest(json.dumps(manifest).encode()),
+    }
     (killed / "run.json").write_text(json.dumps(manifest))
     *kept, last = stored_lines(killed)
     (killed / "answers.jsonl").write_text("\n".join([*kept, last[:20]]))
@@ -312,6 +318,19 @@ def test_what_is_not_all_shards_of_one_run_is_refused(
     done = migbench("merge", *(made / name for name in names), "--out", tmp_path / "merged")
     assert done.status == 2
     assert complaint in done.err
+    assert not (tmp_path / "merged").exists()
+
+
+def test_shards_of_different_checkpoints_are_refused(made: Path, tmp_path: Path) -> None:
+    copies = [shutil.copytree(part, tmp_path / part.name) for part in parts(made)]
+    for number, copy in enumerate(copies):
+        manifest = json.loads((copy / "run.json").read_text())
+        manifest["environment"]["checkpoint"] = f"files {min(number, 1)}"
+        manifest["seal"] = None
+        (copy / "run.json").write_text(json.dumps(manifest))
+    done = migbench("merge", *copies, "--out", tmp_path / "merged")
+    assert done.status == 2
+    assert f"different checkpoints: {copies[0]} (files 0), " in done.err
     assert not (tmp_path / "merged").exists()
 
 

@@ -15,14 +15,22 @@ from migbench.errors import MigbenchError
 
 COMMANDS = {
     "run": "Ask a model the benchmark's questions, and score it.",
+    "doctor": "Check how a model writes boxes, before a run is wasted on it.",
     "merge": "Join the shards of a run that several jobs have made.",
     "score": "Score a stored run, under either protocol.",
     "table": "Set runs, and the published rows, in the paper's layouts.",
     "compare": "Set runs side by side: accuracy, wins and losses, cost.",
+    "report": "Write one page that shows every answer and box.",
+    "view": "Serve that page to this machine alone, with whole images.",
+    "plot": "Draw runs for print, as SVG, PDF or PNG.",
+    "export": "Write a run as COCO, FiftyOne, CSV, Parquet or model-index.",
+    "general": "Measure a model on the other benchmarks, Tables 2 to 4.",
+    "verify": "Tell whether a stored run is what was stored.",
+    "rerun": "Repeat a stored run, and compare the answers.",
     "published": "List, show and audit the published tables.",
-    "difficulty": "Split the instances into easy, medium and hard, from four baseline runs.",
+    "difficulty": "Split the instances by difficulty, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
-    "train": "Train a model by a recipe: the paper's two stages, or a miniature.",
+    "train": "Train a model by a recipe, in full size or in miniature.",
     "merge-weights": "Average the weights of checkpoints.",
     "data": "Check, describe, download or render the data set.",
     "tasks": "List the tasks.",
@@ -58,7 +66,7 @@ class LazyCommands(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
-    """Score vision-language models on MIG-Bench: several images, one question, one box.
+    """Score vision-language models on MIG-Bench, multi-image grounding.
 
     \b
     The main job, with a model of yours:
@@ -71,7 +79,7 @@ def cli(context: click.Context, debug: bool) -> None:
       migbench data mini MINI
       migbench run --model whole-image --data MINI --out results/guess
 
-    Exit status: 0 done, 1 done but incomplete, 2 bad usage or input, 130 stopped.
+    Exit status: 0 done, 1 done but incomplete, 2 bad usage, 130 stopped.
     """
     context.obj = debug
 

@@ -38,8 +38,7 @@ dialect_options = together(
     click.option("--box-format", help="custom: the sentence that asks for the format."),
 )
 
-model_options = together(
-    click.option("--model", required=True, help="A profile, a checkpoint folder or a hub id."),
+running_options = together(
     click.option("--adapter", help="How to run it: a name, or path/to/file.py:Class."),
     dialect_options,
     click.option("--revision", help="Revision of a hub checkpoint."),
@@ -54,6 +53,10 @@ model_options = together(
         help="Largest image area that the model sees (with openai: as its server is set up).",
     ),
 )
+
+MODEL_HELP = "A profile, a checkpoint folder or a hub id."
+
+model_options = together(click.option("--model", required=True, help=MODEL_HELP), running_options)
 
 
 def chosen_model(options: dict[str, Any]) -> Model:

@@ -22,7 +22,6 @@ def write_result(path: Path | None, content: object) -> None:
             msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
         )
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content)
 
 

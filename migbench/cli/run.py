@@ -9,7 +9,7 @@ from typing import Any
 import click
 from tabulate import tabulate
 
-from migbench.benchmark import Plan, execute, make_plan, score_run
+from migbench.benchmark import Plan, ScoredRun, execute, make_plan, score_run
 from migbench.cli.model_options import chosen_model, model_options
 from migbench.cli.options import (
     data_options,
@@ -116,25 +116,48 @@ def command(
         return 0
     if out is None:
         raise UsageError("--out FOLDER: where should the answers go? (or --dry-run)")
-    with ProgressBar(plan, protocol, corrections == "profile") as bar:
+    scored = carry_out(
+        plan,
+        out,
+        protocol=protocol,
+        corrections=corrections == "profile",
+        accept_model_errors=accept_model_errors,
+        difficulty=difficulty,
+        silent=str(json_file) == "-",
+    )
+    write_result(json_file, scored.scores)
+    return exit_status(scored.scores)
+
+
+def carry_out(
+    plan: Plan,
+    out: Path,
+    *,
+    protocol: str,
+    corrections: bool,
+    accept_model_errors: bool,
+    difficulty: DifficultySplit | None = None,
+    silent: bool = False,
+) -> ScoredRun:
+    """Ask, score and keep the scores in the run folder; print them unless ``silent``."""
+    with ProgressBar(plan, protocol, corrections) as bar:
         progress = execute(plan, out, bar.start)
     scored = score_run(
         Run(out),
         protocol=protocol,
-        corrections=corrections == "profile",
+        corrections=corrections,
         annotations=plan.annotations.path,
         accept_model_errors=accept_model_errors,
         difficulty=difficulty,
     )
     write_json(out / "scores.json", scored.scores)
     write_instances(out / "instances.parquet", scored)
-    write_result(json_file, scored.scores)
-    if str(json_file) != "-":
+    if not silent:
         show_scores(scored.scores)
         click.echo(f"Run: {out} ({progress.asked} requests made now)")
     if scored.scores.model_errors:
         _explain_errors(out, scored.scores.model_errors, progress.last_error, progress.gave_up)
-    return exit_status(scored.scores)
+    return scored
 
 
 def _explain_errors(out: Path, errors: int, last: str, gave_up: bool) -> None:

@@ -19,7 +19,6 @@ from migbench.cli.options import (
 from migbench.cli.output import exit_status, write_result
 from migbench.errors import UsageError
 from migbench.run_store import Run
-from migbench.scoring import Scores
 
 LEVELS = "table7"
 """The layout whose columns are levels of difficulty: those of a split that must be given."""
@@ -80,7 +79,7 @@ def command(
     ]
     if str(json_file) != "-":
         if layout != LEVELS:
-            table = table_of(
+            table = tables.results_table(
                 tables.LAYOUTS[layout](), runs, scored, published=published, intervals=intervals
             )
             click.echo(tables.FORMATS[markup](table))
@@ -92,32 +91,3 @@ def command(
             click.echo(levels if layout == LEVELS else "\n" + levels)
     write_result(json_file, dict(zip(map(str, runs), scored, strict=True)))
     return max(map(exit_status, scored))
-
-
-def table_of(
-    layout: tables.Layout,
-    runs: tuple[Path, ...],
-    scored: list[Scores],
-    *,
-    published: bool,
-    intervals: bool,
-) -> tables.Table:
-    """The runs, one section for every annotation file, and the published rows if wanted."""
-    labels = tables.run_labels(runs, scored, setting_apart=len(layout.labels) > 1)
-    rows = [
-        tables.run_row(layout, *each, intervals=intervals)
-        for each in zip(scored, labels, strict=True)
-    ]
-    sections = [
-        tables.Section(f"On {files} annotations", tuple(r for r in rows if r.annotations == files))
-        for files in dict.fromkeys(row.annotations for row in rows)
-    ]
-    notes = ["Acc@0.5 in percent; * is the best of those on the same annotations."]
-    if intervals:
-        notes.append(f"±: half an interval's width. {tables.interval_note(scored[0].bootstrap)}")
-    notes += filter(None, [layout.note])
-    notes += tables.run_notes(zip(map(", ".join, labels), scored, strict=True))
-    if published:
-        sections += tables.published_sections(layout)
-        notes += tables.published_notes(layout)
-    return tables.Table(layout, tuple(sections), tuple(notes))

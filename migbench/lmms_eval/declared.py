@@ -17,6 +17,7 @@ from migbench.data.images import DataLocation, locate_data
 from migbench.dialects import Dialect, find_dialect, load_dialects
 from migbench.errors import UsageError
 from migbench.models import load_profiles, resolve_model
+from migbench.yaml_files import as_record, read_yaml
 
 DATA = "MIGBENCH_DATA"
 DIALECT = "MIGBENCH_DIALECT"
@@ -33,9 +34,13 @@ class Declared:
 def declared_dialect(environment: Mapping[str, str] = os.environ) -> Declared:
     """The dialect of this name, or a profile's with its pixel bounds and its correction of boxes.
 
-    Raises `UsageError` where nothing is declared, or nothing of that name is known.
+    A name that ends in ``.yaml`` or ``.json`` is a file that describes a dialect. Raises
+    `UsageError` where nothing is declared, or nothing of that name is known, else `DataError`.
     """
     name = environment.get(DIALECT, "").strip()
+    if name.endswith((".yaml", ".json")):
+        path = Path(name).expanduser()
+        return Declared(as_record({"name": path.stem, **read_yaml(path)}, Dialect, path))
     if name in load_dialects():
         return Declared(find_dialect(name))
     if name in load_profiles():

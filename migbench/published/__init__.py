@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from migbench.errors import DataError, UsageError
 
 __all__ = [
+    "DECIMALS",
     "PublishedRow",
     "PublishedTable",
     "Source",

@@ -51,7 +51,7 @@ def set_beside(table: PublishedTable, scores: Scores, row: str | None = None) ->
             f"{table.name} is on the {table.annotations} annotations, the run of {scores.model} on "
             f"{scores.annotations.label}; results on different files cannot be compared"
         )
-    printed = _named(table, row) if row else _row_of(table, scores)
+    printed = _named(table, row) if row else _own_row(table, scores)
     columns = [
         _beside(column, figure, scores.tasks[column])
         for column, figure in printed.figures.items()
@@ -89,14 +89,20 @@ def _named(table: PublishedTable, name: str) -> PublishedRow:
     raise UsageError(f"published {table.name} has no row {name!r}; its rows are: {known}")
 
 
-def _row_of(table: PublishedTable, scores: Scores) -> PublishedRow:
-    """The row of the run's profile, in the run's form."""
+def row_of(table: PublishedTable, scores: Scores) -> PublishedRow | None:
+    """The row of the run's profile, in the run's form, if the table has one."""
     profile = load_profiles().get(scores.model)
     for row in table.rows:
         name = row.model.removesuffix("+CoT").removesuffix("+mCoT")
         form = (row.strategy, row.evaluator)
         if profile and name == profile.published and form == (scores.strategy, scores.evaluator):
             return row
+    return None
+
+
+def _own_row(table: PublishedTable, scores: Scores) -> PublishedRow:
+    if (row := row_of(table, scores)) is not None:
+        return row
     known = "; ".join(row.label for row in table.rows)
     raise UsageError(
         f"published {table.name} has no row known to be that of {scores.model} "

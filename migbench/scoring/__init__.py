@@ -1,7 +1,7 @@
 """Scoring: from stored answers to outcomes and accuracies. Pure; no model, no network, no torch."""
 
 from migbench.scoring.bootstrap import Bootstrap
-from migbench.scoring.comparison import Comparison, Side, compare
+from migbench.scoring.comparison import Comparison, Paired, Side, compare, compare_groups
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
 from migbench.scoring.intervals import Reached, gathered, with_intervals
 from migbench.scoring.judging import Judge, Judgement, judge
@@ -27,6 +27,7 @@ __all__ = [
     "Judgement",
     "Level",
     "Outcome",
+    "Paired",
     "Protocol",
     "Reached",
     "Rule",
@@ -34,6 +35,7 @@ __all__ = [
     "Side",
     "TaskScores",
     "compare",
+    "compare_groups",
     "gathered",
     "judge",
     "macro_average",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from migbench.data.instances import Instance
 from migbench.errors import UsageError
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.gains import Gains, macro_evidence
@@ -136,27 +137,10 @@ def compare(
     Raises `UsageError` where they are on different annotations or scored under different
     protocols, or have no target in common.
     """
-    _refuse_what_differs(first, second)
-    pairs = {task: Pairs() for task in first.scores.tasks}
-    alone: Counter[int] = Counter()
-    results = heapq.merge(_results(first, 0), _results(second, 1), key=lambda each: each.place)
-    for _, same_target in groupby(results, key=lambda each: each.place):
-        found = list(same_target)
-        if len(found) == 1:
-            alone[found[0].side] += 1
-        else:
-            ours, theirs = found
-            pairs[ours.task].add(ours.hit, theirs.hit, ours.cluster)
-    groups = {task: group for task, group in pairs.items() if group.gains}
-    if not groups:
-        raise UsageError(f"{first.label} and {second.label} have no target in common")
-    counts = {task: _count(group) for task, group in groups.items()}
-    gains = {
-        task: Gains.of(group.gains, group.clusters, bootstrap, stream)
-        for stream, (task, group) in enumerate(groups.items())
-        if counts[task].difference is not None
-    }
-    tasks = counts | _with_evidence(counts, gains)
+    order = {task: place for place, task in enumerate(first.scores.tasks)}
+    groups, alone = _paired(first, second, lambda each: each.task)
+    groups = dict(sorted(groups.items(), key=lambda each: order[each[0]]))
+    tasks, gains = _differences(groups, bootstrap)
     return Comparison(
         first=first.label,
         second=second.label,
@@ -169,6 +153,55 @@ def compare(
         seed=seed,
         bootstrap=bootstrap,
     )
+
+
+def compare_groups(
+    first: Side,
+    second: Side,
+    group_of: Callable[[Instance], str],
+    bootstrap: Bootstrap | None = None,
+) -> dict[str, Paired]:
+    """The same for groups of targets other than tasks, all targets of a group counted alike.
+
+    Holm's correction is for the number of groups. Raises `UsageError` as `compare` does.
+    """
+    groups, _ = _paired(first, second, group_of)
+    return _differences(dict(sorted(groups.items())), bootstrap)[0]
+
+
+def _paired(
+    first: Side, second: Side, group_of: Callable[[Instance], str]
+) -> tuple[dict[str, Pairs], Counter[int]]:
+    """The targets of both runs by group, and how many each side alone was asked for."""
+    _refuse_what_differs(first, second)
+    pairs: defaultdict[str, Pairs] = defaultdict(Pairs)
+    alone: Counter[int] = Counter()
+    results = heapq.merge(
+        _results(first, 0, group_of), _results(second, 1, group_of), key=lambda each: each.place
+    )
+    for _, same_target in groupby(results, key=lambda each: each.place):
+        found = list(same_target)
+        if len(found) == 1:
+            alone[found[0].side] += 1
+        else:
+            ours, theirs = found
+            pairs[ours.group].add(ours.hit, theirs.hit, ours.cluster)
+    if not pairs:
+        raise UsageError(f"{first.label} and {second.label} have no target in common")
+    return pairs, alone
+
+
+def _differences(
+    groups: Mapping[str, Pairs], bootstrap: Bootstrap | None
+) -> tuple[dict[str, Paired], dict[str, Gains]]:
+    """What the groups come to, with the evidence for it, and their gains."""
+    counts = {name: _count(group) for name, group in groups.items()}
+    gains = {
+        name: Gains.of(group.gains, group.clusters, bootstrap, stream)
+        for stream, (name, group) in enumerate(groups.items())
+        if counts[name].difference is not None
+    }
+    return counts | _with_evidence(counts, gains), gains
 
 
 def _refuse_what_differs(first: Side, second: Side) -> None:
@@ -193,19 +226,19 @@ class _Result(NamedTuple):
     """What becomes of a target, by its place in the annotation file, in the run of one side."""
 
     place: int
-    task: str
+    group: str
     side: int
     hit: Hit
     cluster: int
 
 
-def _results(run: Side, side: int) -> Iterator[_Result]:
+def _results(run: Side, side: int, group_of: Callable[[Instance], str]) -> Iterator[_Result]:
     accepted = run.scores.accepted_model_errors
     for judgement in run.judgements:
         unanswered = judgement.outcome is Outcome.MODEL_ERROR and not accepted
         hit = None if unanswered else judgement.iou >= HIT_AT
         instance = judgement.instance
-        yield _Result(instance.index, instance.task, side, hit, run.cluster_of(instance))
+        yield _Result(instance.index, group_of(instance), side, hit, run.cluster_of(instance))
 
 
 def _count(pairs: Pairs) -> Paired:

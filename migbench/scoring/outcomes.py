@@ -45,3 +45,5 @@ class Prediction:
     flags: tuple[Flag, ...] = ()
     named_image: int | None = None
     """The image, from 0, that the answer names."""
+    span: tuple[int, int] | None = None
+    """Where in the answer's text the box stands: start and end, in characters."""

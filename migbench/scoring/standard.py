@@ -62,6 +62,7 @@ def _prediction(
         box=answer.corrected(found.box, boxes),
         flags=tuple(flag for flag, applies in flags.items() if applies),
         named_image=image if image is not None else reading.named_image,
+        span=(found.start, found.end),
     )
 
 

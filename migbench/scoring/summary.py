@@ -79,6 +79,8 @@ class DifficultyScores(msgspec.Struct, frozen=True, kw_only=True):
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a scored run says of itself."""
 
+    run: str
+    """The run's hash (`migbench.provenance.identity`)."""
     model: str
     protocol: str
     corrections: str

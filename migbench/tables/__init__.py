@@ -10,36 +10,51 @@ from migbench.tables.as_printed import (
     published_list,
     reproduction_table,
 )
-from migbench.tables.comparison import comparison_table, costs_table
+from migbench.tables.comparison import (
+    COSTS_HEADER,
+    comparison_cells,
+    comparison_table,
+    costs_cells,
+    costs_table,
+    group_cells,
+)
 from migbench.tables.layouts import LAYOUTS, Layout
 from migbench.tables.levels import level_table
 from migbench.tables.markup import comma_separated, latex, markdown
-from migbench.tables.outcomes import scores_table
+from migbench.tables.outcomes import OUTCOME_COLUMNS, scores_cells, scores_table
 from migbench.tables.printed import published_notes, published_sections
+from migbench.tables.results import results_table
 from migbench.tables.rows import Row, Section, Table
 from migbench.tables.runs import interval_note, run_labels, run_notes, run_row
 from migbench.tables.text import text
 
 __all__ = [
+    "COSTS_HEADER",
     "FORMATS",
     "LAYOUTS",
+    "OUTCOME_COLUMNS",
     "Layout",
     "Row",
     "Section",
     "Table",
     "as_printed",
     "audit_report",
+    "comparison_cells",
     "comparison_table",
+    "costs_cells",
     "costs_table",
+    "group_cells",
     "interval_note",
     "level_table",
     "published_list",
     "published_notes",
     "published_sections",
     "reproduction_table",
+    "results_table",
     "run_labels",
     "run_notes",
     "run_row",
+    "scores_cells",
     "scores_table",
 ]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from tabulate import tabulate
 
 from migbench.costs import Paid
-from migbench.scoring import Comparison, Interval, Scores
+from migbench.scoring import Comparison, Interval, Paired, Scores
 from migbench.tables.rows import shown
 from migbench.tasks import find_task
 
@@ -28,12 +28,24 @@ def comparison_table(comparison: Comparison) -> str:
     Beside the difference: its interval, its p, the p corrected for the number of tasks, and the
     smallest difference that this data would have shown with 80 % power.
     """
-    rows = [(find_task(key).column, paired) for key, paired in comparison.tasks.items()]
-    rows.append((f"macro ({comparison.macro.tasks})", comparison.macro))
-    unanswered = bool(comparison.macro.unanswered)
-    header = ["Task", "n", comparison.first, comparison.second, *COMPARISON_HEADER]
+    return _simple(*comparison_cells(comparison))
+
+
+def comparison_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """The same as header and lines."""
+    rows = {find_task(key).column: paired for key, paired in comparison.tasks.items()}
+    rows[f"macro ({comparison.macro.tasks})"] = comparison.macro
+    return group_cells("Task", comparison.first, comparison.second, rows)
+
+
+def group_cells(
+    group: str, first: str, second: str, rows: Mapping[str, Paired]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and lines by other groups of targets; ``group`` says what the groups are."""
+    unanswered = any(paired.unanswered for paired in rows.values())
+    header = [group, "n", first, second, *COMPARISON_HEADER, *["No answer"] * unanswered]
     body = []
-    for label, paired in rows:
+    for label, paired in rows.items():
         counts = [paired.wins, paired.losses, paired.both, paired.neither]
         counts += [paired.unanswered] * unanswered
         body.append(
@@ -45,12 +57,17 @@ def comparison_table(comparison: Comparison) -> str:
                 *map(str, counts),
             ]
         )
-    return _simple([*header, "No answer"] if unanswered else header, body)
+    return header, body
 
 
 def costs_table(runs: Iterable[tuple[str, Scores, Paid]]) -> str:
     """One line a run: how it asked, its macro accuracy, and what that has cost."""
-    body = [
+    return _simple(COSTS_HEADER, costs_cells(runs), left=4)
+
+
+def costs_cells(runs: Iterable[tuple[str, Scores, Paid]]) -> list[list[str]]:
+    """The same without the header."""
+    return [
         [
             *(label, scores.evaluator, scores.strategy, scores.prompts, shown(scores.macro.at_50)),
             *(f"{paid.requests:,}", f"{paid.images_shown:,}"),
@@ -59,7 +76,6 @@ def costs_table(runs: Iterable[tuple[str, Scores, Paid]]) -> str:
         ]
         for label, scores, paid in runs
     ]
-    return _simple(COSTS_HEADER, body, left=4)
 
 
 def _ends(interval: Interval) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from migbench.published import PublishedTable, load_table
+from migbench.published import DECIMALS, PublishedTable, load_table
 from migbench.scoring import Interval, Scores
 from migbench.scoring.summary import Figures
 from migbench.scoring.uncertainty import mean_interval
@@ -32,6 +32,7 @@ class Column:
     interval: Callable[[Scores], Interval | None]
     heads: tuple[str, ...] = ()
     ranked: bool = True
+    decimals: int = DECIMALS
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,13 @@ def scores_table(scores: Scores) -> str:
 
     Acc@0.5 has half the width of its interval behind it.
     """
+    header, body = scores_cells(scores)
+    align = ["left", *["right"] * (len(header) - 1)]
+    return tabulate(body, header, tablefmt="simple", colalign=align, disable_numparse=True)
+
+
+def scores_cells(scores: Scores) -> tuple[list[str], list[list[str]]]:
+    """The same as header and lines."""
     columns = {spec.key: spec.column for spec in load_tasks()}
     header = ["Task", "n", "Acc@0.3", "Acc@0.5", "±", "Acc@0.7", "mIoU", *OUTCOME_COLUMNS.values()]
     body = []
@@ -35,5 +42,4 @@ def scores_table(scores: Scores) -> str:
         counts = [str(score.outcomes[outcome] or "") for outcome in OUTCOME_COLUMNS]
         label = columns.get(name, f"macro ({scores.macro.tasks})")
         body.append([label, str(score.n), *figures, mean, *counts])
-    align = ["left", *["right"] * (len(header) - 1)]
-    return tabulate(body, header, tablefmt="simple", colalign=align, disable_numparse=True)
+    return header, body

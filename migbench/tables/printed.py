@@ -8,6 +8,9 @@ from migbench.published import PublishedRow, PublishedTable
 from migbench.tables.layouts import AVERAGE, Layout
 from migbench.tables.rows import Row, Section
 
+AS_PRINTED = "as printed"
+"""Of rows on no version of MIG-Bench; they are ranked among themselves alone."""
+
 
 def published_sections(layout: Layout) -> Iterator[Section]:
     """The published rows by their printed sections; one that is printed twice stands once."""
@@ -22,11 +25,10 @@ def published_sections(layout: Layout) -> Iterator[Section]:
 
 
 def _row(layout: Layout, table: PublishedTable, printed: PublishedRow) -> Row:
-    assert table.annotations is not None  # Layouts are of results on MIG-Bench.
     return Row(
         labels=(printed.model, printed.setting)[: len(layout.labels)],
         figures={**printed.figures, AVERAGE: printed.average},
-        annotations=table.annotations,
+        annotations=table.annotations or AS_PRINTED,
         ranked=printed.section != "Human",
         sampled=printed.sampled,
     )
@@ -37,10 +39,8 @@ def published_notes(layout: Layout) -> Iterator[str]:
     numbers = " and ".join(str(table.source.table) for table in layout.published)
     tables = "Tables" if len(layout.published) > 1 else "Table"
     (annotations,) = {table.annotations for table in layout.published}
-    yield (
-        f"Published: {tables} {numbers} of the Migician paper, on the {annotations} annotations, "
-        "as printed."
-    )
+    source = f", on the {annotations} annotations" if annotations else ""
+    yield f"Published: {tables} {numbers} of the Migician paper{source}, as printed."
     yield from (table.remark for table in layout.published if table.remark)
     if any(row.sampled for table in layout.published for row in table.rows):
         yield "† measured on a random 20 % of the task."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from migbench.published import DECIMALS
 from migbench.scoring import Interval
 from migbench.tables.layouts import Column, Layout
 
@@ -59,7 +60,9 @@ class Table:
         """A row's figures as printed; the best of comparable ones are marked."""
         for column in self.layout.columns:
             figure = row.figures.get(column.key)
-            cell = mark(shown(figure)) if self.best(row, column) else shown(figure)
+            cell = shown(figure, column.decimals)
+            if self.best(row, column):
+                cell = mark(cell)
             yield cell + ("†" if column.key in row.sampled else "")
 
     def margins(self, row: Row) -> list[str]:
@@ -77,6 +80,6 @@ def margin(interval: Interval | None) -> str:
     return "" if interval is None else f"±{interval.margin:.2f}"
 
 
-def shown(figure: float | None) -> str:
-    """A figure in percent as tables print it: two decimals, or a dash where there is none."""
-    return "–" if figure is None else f"{figure:.2f}"
+def shown(figure: float | None, decimals: int = DECIMALS) -> str:
+    """A figure as tables print it, or a dash where there is none."""
+    return "–" if figure is None else f"{figure:.{decimals}f}"

@@ -71,7 +71,7 @@ def run_notes(scored: Iterable[tuple[str, Scores]]) -> Iterable[str]:
         if errors and not scores.accepted_model_errors:
             accepted = f"; INCOMPLETE: {errors} targets without an answer"
         yield (
-            f"{label}: protocol {scores.protocol}, annotations {scores.annotations.label}, "
-            f"corrections {scores.corrections}, {scores.evaluator}, {scores.strategy}, "
-            f"prompts {scores.prompts}{accepted}"
+            f"{label}: run {scores.run[:12]}, protocol {scores.protocol}, "
+            f"annotations {scores.annotations.label}, corrections {scores.corrections}, "
+            f"{scores.evaluator}, {scores.strategy}, prompts {scores.prompts}{accepted}"
         )

@@ -1,0 +1,119 @@
+"""``migbench doctor``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migbench.benchmark import execute
+from migbench.cli.model_options import MODEL_HELP, chosen_model, running_options
+from migbench.cli.options import ExistingFolder, data_of_run_options, json_option
+from migbench.cli.output import write_result
+from migbench.cli.progress import ProgressBar
+from migbench.doctor import (
+    Diagnosis,
+    Plausibility,
+    diagnose,
+    diagnosis_report,
+    look_at_run,
+    plausibility_report,
+    prepare,
+)
+from migbench.errors import UsageError
+from migbench.models import Model
+from migbench.run_store import Run
+
+
+@click.command("doctor")
+@click.option("--model", help=MODEL_HELP)
+@running_options
+@click.option(
+    "--scenes",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    help="Image sets to ask about; fewer tell less.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep scenes and answers in this folder; the same command goes on with it.",
+)
+@click.option(
+    "--run",
+    "run",
+    type=ExistingFolder,
+    help="Look at this finished run instead; no model is asked.",
+)
+@data_of_run_options
+@json_option
+def command(
+    scenes: int,
+    out: Path | None,
+    run: Path | None,
+    annotations: Path | None,
+    images: Path | None,
+    json_file: Path | None,
+    **options: Any,
+) -> int:
+    """Check how a model writes boxes, before a run is wasted on a wrong declaration.
+
+    The model is asked about rendered scenes, as the benchmark would ask it, and its boxes are held
+    against the known ones in every convention. The verdict names the flag to set; nothing is set
+    by itself. With --run, the answers of a finished run are judged without ground truth.
+
+    \b
+    Examples:
+      migbench doctor --model ./my-checkpoint --dialect qwen2-vl
+      migbench doctor --model served-name --adapter openai --endpoint http://localhost:8000/v1 \\
+        --dialect qwen3-vl --json diagnosis.json
+      migbench doctor --run results/mine
+
+    Exit status: 0 where the declaration is borne out (with --run: where nothing speaks against it),
+    1 where it is not, or nobody can tell, 2 bad usage or input.
+    """
+    if (run is None) == (options["model"] is None):
+        raise UsageError("give either --model, to ask it about scenes, or --run, a finished run")
+    if run is None:
+        _refuse({"annotations": annotations, "images": images}, "is about --run")
+        with _folder(out) as folder:
+            diagnosis = _examine(chosen_model(options), folder, scenes)
+        return _show(diagnosis, diagnosis_report(diagnosis), json_file)
+    _refuse({"out": out, **options}, "is about --model; a run has its own settings")
+    plausibility = look_at_run(Run(run), annotations=annotations, images=images)
+    return _show(plausibility, plausibility_report(plausibility), json_file)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    for name, given in options.items():
+        if given not in (None, ()):
+            raise UsageError(f"--{name.replace('_', '-')} {why}")
+
+
+def _show(found: Diagnosis | Plausibility, report: str, json_file: Path | None) -> int:
+    """Print it; the exit status."""
+    if str(json_file) != "-":
+        click.echo(report)
+    write_result(json_file, found)
+    return 0 if found.is_well else 1
+
+
+def _examine(model: Model, folder: Path, scenes: int) -> Diagnosis:
+    plan = prepare(model, folder / "scenes", scenes)
+    with ProgressBar(plan, "standard", corrections=True) as bar:
+        execute(plan, folder / "run", bar.start)
+    return diagnose(plan, Run(folder / "run"))
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    if out is not None:
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="migbench-doctor-") as folder:
+        yield Path(folder)

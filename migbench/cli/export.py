@@ -1,0 +1,105 @@
+"""``migbench export``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from migbench.benchmark import image_folder, score_run
+from migbench.cli.options import ExistingFolder, stored_run_options
+from migbench.cli.output import exit_status
+from migbench.errors import UsageError
+from migbench.export import FORMATS, Wishes, write_export
+from migbench.messages import Size
+from migbench.run_store import Run
+
+FOR_ONE_FORMAT = {
+    "categories": "coco",
+    "unknown_size": "coco",
+    "copy_images": "fiftyone",
+    "source_url": "model-index",
+}
+"""Options that mean something in one format alone."""
+
+
+def _size(context: click.Context, parameter: click.Parameter, text: str | None) -> Size | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,5}x[1-9]\d{0,5}", text):
+        raise click.BadParameter(f"{text!r}: width and height in pixels are expected (1000x1000)")
+    return Size(*map(int, text.split("x")))
+
+
+@click.command("export")
+@click.argument("run", type=ExistingFolder)
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice([*FORMATS]),
+    required=True,
+    help="; ".join(f"{name}: {about}" for name, about in FORMATS.items()) + ".",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file to write, replaced if it is there; or the folder, which must be new or empty.",
+)
+@click.option(
+    "--categories",
+    type=click.Choice(["task", "one"]),
+    help="coco: a category for each task, or one for all.  [default: task]",
+)
+@click.option(
+    "--unknown-size",
+    callback=_size,
+    metavar="WxH",
+    help="coco: what to write for images whose size in pixels cannot be had.",
+)
+@click.option("--copy-images", is_flag=True, help="fiftyone: copy the images into the folder, too.")
+@click.option("--source-url", help="model-index: where readers find what the figures came from.")
+@stored_run_options
+def command(
+    run: Path,
+    kind: str,
+    out: Path,
+    categories: Literal["task", "one"] | None,
+    unknown_size: Size | None,
+    copy_images: bool,
+    source_url: str | None,
+    corrections: str,
+    **options: Any,
+) -> int:
+    """Write the scored RUN in another program's format.
+
+    \b
+    Examples:
+      migbench export results/migician --to coco --out coco
+      migbench export results/migician --to csv --out targets.csv
+    """
+    given = {
+        "categories": categories,
+        "unknown_size": unknown_size,
+        "copy_images": copy_images,
+        "source_url": source_url,
+    }
+    for name, format_ in FOR_ONE_FORMAT.items():
+        if given[name] and kind != format_:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is for --to {format_}; leave it out for {kind}")
+    scored = score_run(Run(run), corrections=corrections == "profile", **options)
+    wishes = Wishes(
+        images=image_folder(scored.run, options["images"]),
+        categories=categories or "task",
+        unknown_size=unknown_size,
+        copy_images=copy_images,
+        source_url=source_url,
+    )
+    for line in (str(out), *write_export(kind, scored, out, wishes)):
+        click.echo(line)
+    if scored.scores.model_errors:
+        click.echo(f"INCOMPLETE: {scored.scores.model_errors} targets without an answer.")
+    return exit_status(scored.scores)

@@ -1,0 +1,168 @@
+"""``migbench report``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from migbench.benchmark import score_run
+from migbench.cli.options import (
+    ExistingFile,
+    ExistingFolder,
+    difficulty_option,
+    interval_options,
+    scoring_options,
+    together,
+)
+from migbench.cli.output import exit_status
+from migbench.errors import UsageError
+from migbench.files import replaced
+from migbench.run_store import Run
+from migbench.tables import run_labels
+
+if TYPE_CHECKING:
+    from migbench.report import LabelledRun
+    from migbench.report.gathering import MakePictures
+    from migbench.report.records import Picture
+
+MEGABYTE = 1_000_000
+
+page_options = together(
+    scoring_options,
+    click.option(
+        "--annotations",
+        type=ExistingFile,
+        help="Where the runs' annotation file is now, if it was moved.",
+    ),
+    click.option(
+        "--image-folder",
+        type=ExistingFolder,
+        help="The folder of the images, where it is not the one that the runs were made with.",
+    ),
+    click.option(
+        "--published/--no-published", default=True, help="With the published rows, or without."
+    ),
+    click.option("--title", help="The page's heading, in place of the runs' names."),
+    interval_options,
+    difficulty_option,
+)
+"""What decides on a page's content, whether it is written or served."""
+
+
+@click.command("report")
+@click.argument("runs", type=ExistingFolder, nargs=-1, required=True)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The HTML file to write.",
+)
+@click.option(
+    "--images",
+    type=click.Choice(["embed", "link"]),
+    default="embed",
+    show_default=True,
+    help="Thumbnails inside of the file, or in a folder beside it.",
+)
+@click.option(
+    "--thumbnail",
+    type=click.IntRange(min=16, max=4096),
+    default=400,
+    show_default=True,
+    metavar="PIXELS",
+    help="The longer side of a thumbnail.",
+)
+@click.option(
+    "--max-size",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="MB",
+    help="What embedded images may take together.",
+)
+@page_options
+def command(
+    runs: tuple[Path, ...],
+    out: Path,
+    images: str,
+    thumbnail: int,
+    max_size: int,
+    **options: Any,
+) -> int:
+    """Write one self-contained HTML page on which every answer and box of RUNS can be looked at.
+
+    Two runs, or more, are compared, target by target. The page works from a disk, without a
+    network, and asks nothing of any other place.
+
+    \b
+    Examples:
+      migbench report results/migician --out migician.html
+      migbench report results/migician results/qwen2-vl-7b --out both.html --images link
+    """
+    from migbench.report import embedded, linked
+
+    limit = max_size * MEGABYTE
+    making = partial(linked, page=out) if images == "link" else partial(embedded, limit=limit)
+    make_pictures: MakePictures = partial(making, side=thumbnail, watch=_watch)
+    scored = score_runs(runs, options)
+    html = make_page(scored, make_pictures, options)
+    with replaced(out) as page:
+        page.write_text(html, encoding="utf-8")
+    click.echo(f"{out}: {len(html.encode()) / MEGABYTE:.1f} MB")
+    return max(exit_status(run.scored.scores) for run in scored)
+
+
+def _watch(pictures: Iterable[Picture], total: int) -> Iterable[Picture]:
+    """Show on a terminal how far the thumbnails are."""
+    return tqdm(pictures, total=total, unit=" images", leave=False, disable=None)
+
+
+def score_runs(runs: Sequence[Path], options: dict[str, Any]) -> list[LabelledRun]:
+    """The runs scored as the page's options say, with what the page calls them."""
+    from migbench.report import LabelledRun
+
+    if len(set(map(Path.resolve, runs))) < len(runs):
+        raise UsageError("the same run is named twice")
+    scored = [
+        score_run(
+            Run(folder),
+            protocol=options["protocol"],
+            corrections=options["corrections"] == "profile",
+            annotations=options["annotations"],
+            images=options["image_folder"],
+            accept_model_errors=options["accept_model_errors"],
+            difficulty=options["difficulty"],
+            bootstrap=options["bootstrap"],
+        )
+        for folder in runs
+    ]
+    labels = run_labels(runs, [run.scores for run in scored])
+    return [LabelledRun(label, run) for (label,), run in zip(labels, scored, strict=True)]
+
+
+def make_page(
+    runs: Sequence[LabelledRun],
+    make_pictures: MakePictures,
+    options: dict[str, Any],
+    live: str | None = None,
+) -> str:
+    """The page of scored runs."""
+    from migbench.report import gather, page, summarise
+
+    title = options["title"] or " and ".join(run.label for run in runs)
+    summary = summarise(
+        runs,
+        published=options["published"],
+        difficulty=options["difficulty"],
+        bootstrap=options["bootstrap"],
+        seed=options["seed"],
+    )
+    gallery = gather(
+        runs, make_pictures, images=options["image_folder"], difficulty=options["difficulty"]
+    )
+    return page(title, summary, gallery, live=live)

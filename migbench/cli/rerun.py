@@ -1,0 +1,132 @@
+"""``migbench rerun``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from migbench.benchmark import Plan
+from migbench.cli.adapter_options import adapter_options, adapter_settings
+from migbench.cli.options import ExistingFolder, FolderOrFile, json_option
+from migbench.cli.output import exit_status, write_result
+from migbench.cli.run import carry_out
+from migbench.errors import UsageError
+from migbench.manifests import MANIFEST, Manifest, read_manifest
+from migbench.provenance.findings import Weight
+from migbench.provenance.identity import run_hash
+from migbench.provenance.repeating import Agreement, agreement, data_of_run, obstacles, plan_again
+from migbench.provenance.stored import stored_findings
+from migbench.provenance.verification import how_scored, read_scores
+from migbench.run_store import Run
+from migbench.scoring import Scores
+from migbench.selection import check_forms
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``--json`` writes: the hashes of both runs, their answers, and the new scores."""
+
+    run: str
+    was: str
+    answers: Agreement
+    scores: Scores
+
+
+@click.command("rerun")
+@click.argument("run", type=ExistingFolder)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run folder to make.  [default: RUN-rerun]"
+)
+@click.option(
+    "--data",
+    type=FolderOrFile,
+    help="Where the data set's folder or annotation file is now, if it was moved.",
+)
+@click.option("--images", type=ExistingFolder, help="Where the image folder is now.")
+@adapter_options
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Repeat it although the data, a task, the model or a setting is another now.",
+)
+@json_option
+def command(
+    run: Path,
+    out: Path | None,
+    data: Path | None,
+    images: Path | None,
+    accept_changes: bool,
+    json_file: Path | None,
+    **options: Any,
+) -> int:
+    """Repeat a stored RUN under its own settings, and tell which answers are others.
+
+    Everything is taken from the run's manifest but keys, which are read from the environment as
+    ever. Options of adapters are for what may change, such as a server's address. Exit status: 0
+    done, whatever was answered, 1 done but incomplete, 2 refused.
+
+    \b
+    Examples:
+      migbench rerun results/migician
+      migbench rerun results/served --endpoint http://localhost:8001/v1 --out results/again
+    """
+    manifest = read_manifest(run)
+    out = out or run.resolve().with_name(f"{run.resolve().name}-rerun")
+    if out.resolve() == run.resolve():
+        raise UsageError(f"--out {out}: is the run itself; choose another folder")
+    check_forms(manifest.settings, run / MANIFEST)
+    plan = plan_again(manifest, data_of_run(manifest, data, images), adapter_settings(options))
+    _refuse_changes(run, manifest, plan, accept_changes)
+    how = how_scored(run, read_scores(run))
+    scored = carry_out(
+        plan,
+        out,
+        protocol=how.protocol,
+        corrections=how.corrections != "none",
+        accept_model_errors=how.accepted_model_errors,
+        silent=str(json_file) == "-",
+    )
+    first, second = Run(run), Run(out)
+    report = Report(
+        run=scored.scores.run,
+        was=run_hash(first),
+        answers=agreement(first, second, plan.annotations),
+        scores=scored.scores,
+    )
+    if str(json_file) != "-":
+        show(report)
+    write_result(json_file, report)
+    return exit_status(scored.scores)
+
+
+def _refuse_changes(run: Path, manifest: Manifest, plan: Plan, accept: bool) -> None:
+    found = [
+        finding.message
+        for finding in (*stored_findings(run, manifest), *obstacles(manifest, plan))
+        if finding.weight is Weight.CHANGED
+    ]
+    if found and not accept:
+        raise UsageError(
+            f"{run}: cannot be repeated as it was; --accept-changes repeats it all the same\n"
+            + "\n".join(f"  {message}" for message in found)
+        )
+    for message in found:
+        click.echo(f"accepted: {message}", err=True)
+
+
+def show(report: Report) -> None:
+    """Print how the answers compare, and by which hashes the runs are known."""
+    answers = report.answers
+    if answers.complete:
+        click.echo(f"All {answers.same} answers are the same as before.")
+    else:
+        click.echo(
+            f"{answers.different} of {answers.same + answers.different} answers are others than "
+            f"before; {answers.only_first} are here no more, {answers.only_second} are new."
+        )
+    if answers.examples:
+        click.echo(f"Others are those to {', '.join(answers.examples)}.")
+    is_was = "as before" if report.run == report.was else f"was {report.was[:12]}"
+    click.echo(f"Run {report.run[:12]}, {is_was}.")

@@ -1,0 +1,50 @@
+"""``migbench view``."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+
+from migbench.cli.options import ExistingFolder
+from migbench.cli.report import make_page, page_options, score_runs
+
+
+@click.command("view")
+@click.argument("runs", type=ExistingFolder, nargs=-1, required=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Where to serve; 0 takes any port that is free.",
+)
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+@page_options
+def command(runs: tuple[Path, ...], port: int, opens: bool, **options: Any) -> int:
+    """Serve the page of RUNS to a browser on this machine, until Ctrl-C.
+
+    It is the page that `migbench report` writes, with images in full size, and is renewed while
+    runs are going. Nobody can reach it from another machine.
+
+    \b
+    Example:
+      migbench view results/migician results/qwen2-vl-7b --open
+    """
+    from migbench.report.viewer import Content, Viewer
+
+    content = Content(
+        runs, lambda pictures, state: make_page(score_runs(runs, options), pictures, options, state)
+    )
+    content.page()  # What is wrong with the runs is said here and not in the browser.
+    with Viewer(content, port) as viewer:
+        click.echo(f"{viewer.url} (Ctrl-C ends it)")
+        if opens:
+            webbrowser.open(viewer.url)
+        try:
+            viewer.serve_forever()
+        except KeyboardInterrupt:
+            click.echo()
+    return 0

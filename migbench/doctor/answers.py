@@ -1,0 +1,161 @@
+"""What a model says: which numbers it writes, in which syntax, and what else it says.
+
+Numbers are taken from answers by the reader and the protocol that score them, under a dialect that
+converts nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace as with_fields
+
+from migbench.benchmark import make_judge
+from migbench.boxes import Order, Original
+from migbench.data.annotations import Instance
+from migbench.dialects import Dialect
+from migbench.dialects.reading import final_part
+from migbench.dialects.syntax import Syntax, box_pattern, plain
+from migbench.questions import Question
+from migbench.run_store import AnswerLine, Lines
+from migbench.scoring import Flag, Interval, Outcome
+from migbench.scoring.outcomes import Prediction
+from migbench.scoring.uncertainty import Sums, accuracy_interval
+from migbench.settings import Settings
+
+Numbers = tuple[float, float, float, float]
+
+CHATTER_WORDS = 12
+"""With more words than these beside its box, an answer chatters; a JSON answer has about four."""
+OTHER_SYNTAX_LEAD = 0.1
+"""Another syntax is taken where it reads more answers by this share of all."""
+
+_TAG = re.compile(r"<[^<>]{1,40}>")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One target, and the answer to its question. ``prediction.box`` holds numbers as written."""
+
+    instance: Instance
+    line: AnswerLine | None
+    prediction: Prediction
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """The four numbers that scoring would take, in the order in which they stand."""
+        return self.prediction.box
+
+    @property
+    def text(self) -> str | None:
+        """The raw answer."""
+        return self.line.text if self.line else None
+
+
+def written(
+    settings: Settings,
+    questions: Iterable[Question],
+    lines: Lines,
+    syntax: tuple[Syntax, ...] | None = None,
+) -> list[Written]:
+    """What was written for every target of the questions, in a ``syntax`` if not the declared."""
+    dialect = as_written(settings.model.dialect, syntax)
+    judge = replace(make_judge(settings, "standard", None, None), dialect=dialect)
+    return [Written(*found) for question in questions for found in judge.predict(question, lines)]
+
+
+def as_written(dialect: Dialect, syntax: tuple[Syntax, ...] | None = None) -> Dialect:
+    """The dialect under which a box is its four numbers as they stand."""
+    return with_fields(
+        dialect, order=Order.XYXY, scale=1.0, frame=Original(), syntax=syntax or dialect.syntax
+    )
+
+
+class Speech(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model's answers read. ``n`` is the number of targets, all others count some of them.
+
+    ``readable`` is the share of answers with any box, in percent, and ``interval`` its 95 %
+    interval over image clusters; model errors are left out of both. ``syntaxes`` has, for each
+    syntax alone, the targets whose answers hold a box in it; ``used`` is the one that numbers are
+    taken from.
+    """
+
+    n: int
+    outcomes: dict[Outcome, int]
+    """Those of targets without a box."""
+    readable: float | None
+    interval: Interval | None
+    declared: tuple[Syntax, ...]
+    syntaxes: dict[Syntax, int]
+    used: tuple[Syntax, ...]
+    extra_boxes: int
+    chatter: int
+    """Answers with more than `CHATTER_WORDS` words beside the box."""
+    examples: tuple[str, ...]
+    """The first answers without a box."""
+
+    @property
+    def boxes(self) -> int:
+        """Targets for which a box was read in the declared syntax."""
+        return self.n - sum(self.outcomes.values())
+
+    @property
+    def answered(self) -> int:
+        """Targets whose question has an answer."""
+        return self.n - self.outcomes.get(Outcome.MODEL_ERROR, 0)
+
+
+def listen(
+    found: Sequence[Written], clusters: Sequence[int], declared: tuple[Syntax, ...]
+) -> Speech:
+    """How the answers read; ``found`` is read in the declared syntax."""
+    outcomes: dict[Outcome, int] = {}
+    for each in found:
+        if (outcome := each.prediction.outcome) is not None:
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+    texts = [each.text for each in found if each.text is not None]
+    numbers = [
+        number
+        for each, number in zip(found, clusters, strict=True)
+        if each.prediction.outcome is not Outcome.MODEL_ERROR
+    ]
+    answered = [each for each in found if each.prediction.outcome is not Outcome.MODEL_ERROR]
+    holds_box = [each.prediction.outcome in (None, Outcome.MISSING) for each in answered]
+    shares = Sums.of(holds_box, numbers) if answered else None
+    syntaxes = {each: sum(_holds(text, (each,)) for text in texts) for each in Syntax}
+    as_declared = sum(_holds(text, declared) for text in texts)
+    best = max(syntaxes, key=lambda each: syntaxes[each])
+    is_other = syntaxes[best] - as_declared >= max(1.0, OTHER_SYNTAX_LEAD * len(texts))
+    used = (best,) if is_other else declared
+    return Speech(
+        n=len(found),
+        outcomes=outcomes,
+        readable=100 * shares.mean if shares else None,
+        interval=accuracy_interval(shares) if shares else None,
+        declared=declared,
+        syntaxes=syntaxes,
+        used=used,
+        extra_boxes=sum(Flag.EXTRA_BOXES in each.prediction.flags for each in found),
+        chatter=sum(words_beside_box(text, used) > CHATTER_WORDS for text in texts),
+        examples=tuple(each.text or "" for each in answered if each.numbers is None)[:3],
+    )
+
+
+def _holds(text: str, syntax: tuple[Syntax, ...]) -> bool:
+    start, end = final_part(text)
+    return box_pattern(syntax).search(plain(text[start:end])) is not None
+
+
+def words_beside_box(text: str, syntax: tuple[Syntax, ...]) -> int:
+    """Words of an answer's final part, without its boxes and tags.
+
+    >>> words_beside_box("It is here: <|box_start|>(1,2),(3,4)<|box_end|>", (Syntax.CORNER_PAIRS,))
+    3
+    """
+    start, end = final_part(text)
+    bare = box_pattern(syntax).sub(" ", plain(text[start:end]))
+    return len(_WORD.findall(_TAG.sub(" ", bare)))

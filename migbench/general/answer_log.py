@@ -1,0 +1,38 @@
+"""What was said, on disk the moment it arrives, so that the same command goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from migbench.run_store import AnswerLine, cut_torn_line, read_lines
+
+
+class AnswerLog:
+    """Answers by the key of their request; without a file, for as long as the process lives."""
+
+    def __init__(self, file: IO[bytes] | None = None, known: dict[str, AnswerLine] | None = None):
+        """Use `open_log` for one on disk."""
+        self._file = file
+        self.by_key = known or {}
+
+    def append(self, line: AnswerLine) -> None:
+        """Keep one line; it is with the operating system when this returns."""
+        if self._file is not None:
+            self._file.write(msgspec.json.encode(line) + b"\n")
+            self._file.flush()
+        if line.text is not None:
+            self.by_key[line.key] = line
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[AnswerLog]:
+    """The log in this file, with what it holds already. Raises `DataError` naming file and line."""
+    known = {line.key: line for line in read_lines(path) if line.text is not None}
+    cut_torn_line(path)
+    with path.open("ab") as file:
+        yield AnswerLog(file, known)

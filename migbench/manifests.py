@@ -1,0 +1,113 @@
+"""The manifest of a run, ``run.json``: what was asked of whom, where, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from migbench.errors import DataError, UsageError
+from migbench.files import replaced
+from migbench.provenance.sealing import End, Seal, manifest_digest
+from migbench.settings import Settings
+
+MANIFEST = "run.json"
+SCHEMA = 1
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and with what a run was made."""
+
+    migbench: str
+    commit: str | None
+    packages: dict[str, str]
+    python: str
+    machine: str
+    command: list[str]
+    folder: str | None = None
+    """The working directory, where relative paths of the command begin."""
+    accelerators: list[str] = []
+    """What the driver calls the GPUs, where it says so in a file."""
+    profile: str | None = None
+    """SHA-256 of the model's profile, where it has one."""
+    adapter: str | None = None
+    """SHA-256 of the Python file that holds the adapter, where the user named one."""
+    checkpoint: str | None = None
+    """What identifies the checkpoint (`migbench.provenance.fingerprints`), where it was found."""
+
+
+Status = Literal["running", "stopped", "incomplete", "complete"]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``run.json`` says."""
+
+    schema: int = SCHEMA
+    created: str
+    status: Status
+    settings: Settings
+    environment: Environment
+    others: list[Environment] = []
+    """Further environments of stored answers: of earlier sittings, of a merged run's shards."""
+    serving: list[str] = []
+    """The adapter's settings that say how the model was served, not what it says."""
+    images: str | None = None
+    """The image folder."""
+    questions: int = 0
+    """How many questions the run asks."""
+    answered: int = 0
+    failed: int = 0
+    """How many turns have an answer, and how many a failure instead, when the run last ended."""
+    origin: str = "run"
+    """``run``, or where imported or merged answers came from."""
+    wall_seconds: float | None = None
+    """How long the asking took, with all resumptions and without loading the model.
+
+    The sum over the shards of a merged run. None where that is not known: for imported answers,
+    while the run is under way, and when it was killed at some point.
+    """
+    seal: Seal | None = None
+    """None in runs of versions that made none."""
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file in one step: readers see the old one or the new one, never half."""
+    with replaced(path) as partial:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a run says of itself. Raises `UsageError` where the folder is none, else `DataError`."""
+    path = folder / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise UsageError(f"{folder}: is not a run (it has no {MANIFEST})") from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def write_manifest(folder: Path, manifest: Manifest, end: End) -> Manifest:
+    """Write the manifest, with a seal on it and on the lines up to here."""
+    digest = manifest_digest(msgspec.json.encode(manifest))
+    seal = Seal(lines=end.lines, link=end.link, manifest=digest)
+    sealed = msgspec.structs.replace(manifest, seal=seal)
+    write_json(folder / MANIFEST, sealed)
+    return sealed
+
+
+def following(manifest: Manifest, old: Manifest) -> Manifest:
+    """The manifest of a run that goes on: created when it was, with all its environments."""
+    others = others_than(manifest.environment, [*old.others, old.environment])
+    return msgspec.structs.replace(manifest, created=old.created, others=others)
+
+
+def others_than(environment: Environment, all_of_them: Iterable[Environment]) -> list[Environment]:
+    """The environments that differ from this one and from each other, in their order."""
+    found: list[Environment] = []
+    for each in all_of_them:
+        if each != environment and each not in found:
+            found.append(each)
+    return found

@@ -1,0 +1,36 @@
+"""What a look at a stored run finds: one thing a finding, in a sentence."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Weight(StrEnum):
+    """What a finding means for the run."""
+
+    CHANGED = "changed"
+    """The run, or what it was made from, is not what it was."""
+    INCOMPLETE = "incomplete"
+    """Nothing was changed, but answers are wanting."""
+    REMARK = "remark"
+    """Worth knowing; the run holds."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One finding, and whether it is about ``answers``, ``tasks``, ``packages`` or what else."""
+
+    weight: Weight
+    about: str
+    message: str
+
+
+def changed(about: str, message: str) -> Finding:
+    """Something that is not what it was."""
+    return Finding(Weight.CHANGED, about, message)
+
+
+def remark(about: str, message: str) -> Finding:
+    """Something worth knowing."""
+    return Finding(Weight.REMARK, about, message)

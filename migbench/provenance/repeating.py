@@ -1,0 +1,148 @@
+"""Repeating a run from its manifest, and telling what the two have answered differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migbench.adapters import serving_settings
+from migbench.benchmark import Plan, make_plan
+from migbench.data.annotations import Annotations
+from migbench.data.images import DataLocation, ImageFolder, locate_data
+from migbench.dialects import PromptSet
+from migbench.errors import UsageError
+from migbench.manifests import Manifest
+from migbench.models import merged_settings
+from migbench.provenance.changes import model_changes
+from migbench.provenance.findings import Finding, Weight, changed
+from migbench.provenance.fingerprints import adapter_file
+from migbench.run_store import Run
+from migbench.selection import Selection
+from migbench.settings import differences
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """How the answers of two runs of the same questions compare, turn by turn.
+
+    ``same`` and ``different`` count turns that both have answered; ``only_first`` and
+    ``only_second`` those that one of them has. ``examples`` are questions with different answers.
+    """
+
+    same: int
+    different: int
+    only_first: int
+    only_second: int
+    examples: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether both have given the same answers."""
+        return not (self.different or self.only_first or self.only_second)
+
+
+def data_of_run(manifest: Manifest, data: Path | None, images: Path | None) -> DataLocation:
+    """Where the run's data are: where they were, or where the user says they are now.
+
+    Raises `UsageError` where they are not.
+    """
+    if data is not None:
+        return locate_data(data, images)
+    path = Path(manifest.settings.annotations.path)
+    if not path.is_file():
+        raise UsageError(f"{path}: the run's annotation file is gone; pass --data")
+    folder = images or (Path(manifest.images) if manifest.images else None)
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: the run's image folder is gone; pass --images, or --data")
+    return DataLocation(path, ImageFolder(folder) if folder else None)
+
+
+def plan_again(manifest: Manifest, data: DataLocation, settings: Mapping[str, Any]) -> Plan:
+    """The plan that the run carried out; ``settings`` are the adapter's that are given anew.
+
+    Raises `UsageError` where there is no model to ask: answers were imported; or where the run
+    trusted code that comes with a checkpoint, which no file may decide, and ``settings`` do not.
+    """
+    old = manifest.settings
+    if manifest.origin != "run" and not manifest.origin.startswith("shards "):
+        raise UsageError(
+            f"its answers were imported from {manifest.origin}: there is no model to ask again"
+        )
+    if _trusts_code(old.model.settings) and not _trusts_code(settings):
+        raise UsageError(
+            "it ran code that came with the checkpoint; say that this is to be trusted: "
+            "--model-arg trust_remote_code=true"
+        )
+    model = msgspec.structs.replace(
+        old.model,
+        adapter=_adapter_there(manifest),
+        settings=merged_settings(old.model.settings, settings),
+    )
+    return make_plan(
+        model,
+        data,
+        scale=old.annotations.scale if old.annotations.version == "custom" else None,
+        tasks=old.tasks,
+        limit=old.limit,
+        shard=old.shard,
+        evaluator=old.evaluator,
+        strategy=old.strategy,
+        prompts=PromptSet(old.prompts),
+    )
+
+
+def _trusts_code(settings: Mapping[str, Any]) -> bool:
+    inner = [value for value in settings.values() if isinstance(value, Mapping)]
+    return bool(settings.get("trust_remote_code")) or any(map(_trusts_code, inner))
+
+
+def _adapter_there(manifest: Manifest) -> str:
+    """The adapter's name, where it is a file's with the path that it had when the run was made."""
+    model, folder = manifest.settings.model, Path(manifest.environment.folder or ".")
+    file = adapter_file(model, folder)
+    return str(folder / model.adapter) if file and file.is_file() else model.adapter
+
+
+def obstacles(manifest: Manifest, plan: Plan) -> list[Finding]:
+    """What makes a repetition another run: its settings, annotations, tasks, model or adapter."""
+    serving = manifest.serving or serving_settings(plan.settings.model.adapter)
+    found = [
+        changed("settings", f"{name}: was {before!r}, is now {after!r}")
+        for name, before, after in differences(manifest.settings, plan.settings, serving)
+        if name != "model.adapter"  # Its path may be a longer one; its content is held below.
+    ]
+    found += model_changes(manifest, plan.settings.model)
+    return [each for each in found if each.weight is Weight.CHANGED]
+
+
+def agreement(first: Run, second: Run, annotations: Annotations) -> Agreement:
+    """Compare the answers of two runs, a chunk at a time."""
+    same = different = only_first = only_second = 0
+    examples: list[str] = []
+    for questions in Selection(first.settings, annotations).parts():
+        ids = [question.id for question in questions]
+        one, other = _texts(first, ids), _texts(second, ids)
+        for place in sorted(one.keys() | other.keys()):
+            if place not in other:
+                only_first += 1
+            elif place not in one:
+                only_second += 1
+            elif one[place] == other[place]:
+                same += 1
+            else:
+                different += 1
+                examples += [place[0]] if len(examples) < 5 else []
+    return Agreement(
+        same=same,
+        different=different,
+        only_first=only_first,
+        only_second=only_second,
+        examples=examples,
+    )
+
+
+def _texts(run: Run, questions: Iterable[str]) -> dict[tuple[str, int], str]:
+    lines = run.lines_of(questions)
+    return {place: line.text for place, line in lines.items() if line.text is not None}

@@ -1,0 +1,85 @@
+"""Holding a run folder against its links and its seal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from migbench.manifests import MANIFEST, Manifest
+from migbench.provenance.findings import Finding, changed, remark
+from migbench.provenance.sealing import Lines, Seal, inspect, manifest_digest
+from migbench.run_store import ANSWERS, AnswerLine
+
+_SHOWN = 5
+"""How many lines are named, of those with the same trouble."""
+
+
+def stored_findings(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    """What was changed in a run folder since it was stored; line by line, nothing is kept."""
+    seal = manifest.seal
+    if seal and manifest_digest((folder / MANIFEST).read_bytes()) != seal.manifest:
+        yield changed("manifest", f"{folder / MANIFEST}: was edited after it was sealed")
+    path = folder / ANSWERS
+    lines = Lines()
+    if path.exists():
+        with path.open("rb") as file:
+            lines = inspect(file, seal.lines if seal else None)
+    yield from _named(path, lines.changed, "is not what was stored")
+    yield from _named(
+        path, lines.displaced, "does not follow what was stored before it: a line is missing or new"
+    )
+    if lines.torn:
+        yield remark("answers", f"{path}: ends in a line that was cut off, which is left out")
+    if seal is not None:
+        yield from _against_seal(path, lines, seal, manifest.status == "running")
+    if lines.unsealed:
+        yield remark(
+            "answers",
+            f"{path}: {lines.unsealed} lines are unsealed, from a version of migbench that sealed "
+            "none: whether they were changed cannot be told",
+        )
+
+
+def _against_seal(path: Path, lines: Lines, seal: Seal, running: bool) -> Iterator[Finding]:
+    more = lines.count - seal.lines
+    if more < 0:
+        yield changed(
+            "answers",
+            f"{path}: lines were deleted: it was sealed with {seal.lines}, and has {lines.count}",
+        )
+    elif seal.lines and lines.at_seal != seal.link:
+        yield changed("answers", f"{path}:{seal.lines}: is not the line that was last when sealed")
+    if more > 0 and running:
+        yield remark(
+            "answers",
+            f"{path}: {more} lines came after the seal: the run is under way, or was killed",
+        )
+    elif more > 0:
+        yield changed("answers", f"{path}: {more} lines were added after it was sealed")
+
+
+def _named(path: Path, numbers: Sequence[int], trouble: str) -> Iterator[Finding]:
+    shown = numbers[:_SHOWN]
+    questions = _questions(path, shown)
+    for number in shown:
+        yield changed("answers", f"{path}:{number}{questions.get(number, '')}: {trouble}")
+    if len(numbers) > _SHOWN:
+        yield changed("answers", f"{path}: {len(numbers) - _SHOWN} lines more: {trouble}")
+
+
+def _questions(path: Path, numbers: Sequence[int]) -> dict[int, str]:
+    """In brackets, the questions that these lines answer, as far as they say so."""
+    found: dict[int, str] = {}
+    if not numbers:
+        return found
+    with path.open("rb") as file:
+        for number, line in enumerate(islice(file, max(numbers)), start=1):
+            if number in numbers:
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    question = msgspec.json.decode(line, type=AnswerLine).question
+                    found[number] = f" ({question})"
+    return found

@@ -1,0 +1,219 @@
+"""Verifying a stored run: that it is what was stored, and that its scores come out again."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from migbench.benchmark import ScoredRun, image_folder, score_run
+from migbench.errors import DataError, MigbenchError
+from migbench.manifests import Manifest, read_manifest
+from migbench.provenance.changes import changes_around
+from migbench.provenance.findings import Finding, Weight, changed, remark
+from migbench.provenance.requests import request_findings
+from migbench.provenance.stored import stored_findings
+from migbench.run_store import Run
+from migbench.scoring import Bootstrap, Outcome
+
+SCORES = "scores.json"
+_SHOWN = 5
+"""How many figures are named, of those that do not come out again."""
+_LEFT_OUT = ("annotations.path", "difficulty", "run")
+"""What scores hold and is looked at elsewhere, or not at all."""
+_MOST_DRAWS = 1_000_000
+"""Resamples above which a bootstrap is not repeated: a file may ask for any number."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found, and the scores that the stored answers have now, where they can be scored."""
+
+    folder: Path
+    manifest: Manifest
+    findings: list[Finding]
+    scored: ScoredRun | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was changed."""
+        return all(each.weight is not Weight.CHANGED for each in self.findings)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no answer is wanting."""
+        return all(each.weight is not Weight.INCOMPLETE for each in self.findings)
+
+
+class ScoredAs(msgspec.Struct, frozen=True):
+    """How the scores in a run folder were made."""
+
+    protocol: Literal["standard", "released"] = "standard"
+    corrections: str = ""
+    accepted_model_errors: bool = False
+    bootstrap: Bootstrap | None = None
+
+
+def verify(
+    folder: Path,
+    *,
+    annotations: Path | None = None,
+    images: Path | None = None,
+    requests: bool = False,
+) -> Verification:
+    """Hold a run against its links, its seal, its hashes, and its scores.
+
+    ``annotations`` and ``images`` say where these are now, if they were moved. With ``requests``,
+    every request is made again and held against its key too, for which all images are read. Raises
+    `UsageError` where the folder is no run, and `DataError` where its manifest is damaged beyond
+    reading.
+    """
+    manifest = read_manifest(folder)
+    findings = [*stored_findings(folder, manifest), *changes_around(manifest)]
+    source = annotations or Path(manifest.settings.annotations.path)
+    wrong = list(_annotation_findings(source, manifest))
+    findings += wrong
+    scored = None
+    if not wrong:
+        try:
+            stored = read_scores(folder)
+            how = how_scored(folder, stored)
+            scored = _scored_again(folder, how, annotations, images)
+            findings += _score_findings(folder, stored, scored)
+            findings += _unanswered(scored)
+            if requests:
+                findings += _request_findings(scored, images)
+        except MigbenchError as error:
+            findings.append(changed("scores", f"the answers cannot be scored: {error}"))
+    return Verification(folder, manifest, findings, scored)
+
+
+def _annotation_findings(path: Path, manifest: Manifest) -> Iterator[Finding]:
+    made = manifest.settings.annotations
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        yield changed(
+            "annotations",
+            f"{path}: the run's annotation file cannot be read ({error.strerror}); if it was "
+            "moved, pass --annotations FILE",
+        )
+        return
+    if found != made.sha256:
+        yield changed(
+            "annotations",
+            f"{path}: is not the annotation file that was answered ({found[:12]}, was "
+            f"{made.version} {made.sha256[:12]})",
+        )
+
+
+def read_scores(folder: Path) -> dict[str, Any] | None:
+    """The scores that were stored with the run. Raises `DataError` where they cannot be read."""
+    path = folder / SCORES
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def how_scored(folder: Path, stored: dict[str, Any] | None) -> ScoredAs:
+    """How a run's stored scores were made. Raises `DataError` where they do not say it."""
+    try:
+        how = msgspec.convert(stored or {}, ScoredAs)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{folder / SCORES}: {error}") from error
+    if how.bootstrap and how.bootstrap.draws > _MOST_DRAWS:
+        raise DataError(f"{folder / SCORES}: more than {_MOST_DRAWS:,} resamples are not repeated")
+    return how
+
+
+def _scored_again(
+    folder: Path, how: ScoredAs, annotations: Path | None, images: Path | None
+) -> ScoredRun:
+    return score_run(
+        Run(folder),
+        protocol=how.protocol,
+        corrections=how.corrections != "none",
+        annotations=annotations,
+        images=images,
+        accept_model_errors=how.accepted_model_errors,
+        bootstrap=how.bootstrap,
+    )
+
+
+def _score_findings(
+    folder: Path, stored: dict[str, Any] | None, scored: ScoredRun
+) -> Iterator[Finding]:
+    if stored is None:
+        yield remark("scores", f"{folder}: has no {SCORES} to hold the scores against")
+        return
+    if stored.get("difficulty"):
+        yield remark("scores", f"{folder / SCORES}: figures by difficulty were not computed again")
+    then, now = stored.get("run"), scored.scores.run
+    if then is not None and then != now:
+        yield changed(
+            "scores",
+            f"{folder / SCORES}: was made of run {str(then)[:12]}, and the run is {now[:12]} now",
+        )
+    differing = list(_differing(stored, msgspec.to_builtins(scored.scores)))
+    for name, was, here in differing[:_SHOWN]:
+        yield changed(
+            "scores", f"{folder / SCORES}: {name} is {_shown(was)}, and comes out as {_shown(here)}"
+        )
+    if len(differing) > _SHOWN:
+        more = len(differing) - _SHOWN
+        yield changed("scores", f"{folder / SCORES}: {more} figures more come out differently")
+
+
+def _differing(
+    stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """What is stored and comes out differently; what later versions say beside it is left out."""
+    for key, then in stored.items():
+        name, here = f"{prefix}{key}", now.get(key)
+        if name in _LEFT_OUT:
+            continue
+        if isinstance(then, Mapping) and isinstance(here, Mapping):
+            yield from _differing(then, here, f"{name}.")
+        elif not _same(then, here):
+            yield name, then, here
+
+
+def _shown(figure: Any) -> str:
+    return "nothing" if figure is None else str(figure)
+
+
+def _same(then: Any, now: Any) -> bool:
+    if isinstance(then, float) and isinstance(now, float):
+        return math.isclose(then, now, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(then == now)
+
+
+def _request_findings(scored: ScoredRun, images: Path | None) -> Iterator[Finding]:
+    folder = image_folder(scored.run, images)
+    if folder is None:
+        gone = scored.run.manifest.images
+        yield remark("requests", f"{gone}: is no image folder (any more); pass --images FOLDER")
+    else:
+        yield from request_findings(scored, folder)
+
+
+def _unanswered(scored: ScoredRun) -> Iterator[Finding]:
+    wanting = scored.scores.model_errors
+    if wanting:
+        first = next(
+            each.instance.id for each in scored.judgements if each.outcome is Outcome.MODEL_ERROR
+        )
+        yield Finding(
+            Weight.INCOMPLETE,
+            "answers",
+            f"{wanting} of {len(scored.judgements)} targets have no answer, {first} first",
+        )

@@ -1,0 +1,200 @@
+"""The page on loopback: full-size images on demand, renewed while its runs are going.
+
+Only 127.0.0.1 is listened on. Requests that name another host are refused, so that no web page can
+reach the viewer under a name of its own; images are asked for by number, never by path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock
+
+from migbench.errors import DataError, MigbenchError, UsageError
+from migbench.manifests import MANIFEST
+from migbench.messages import ImageFile
+from migbench.report.gathering import MakePictures, WantedPicture
+from migbench.report.pictures import thumbnail, without_thumbnail
+from migbench.report.records import Picture
+from migbench.run_store import ANSWERS
+
+ADDRESS = "127.0.0.1"
+SIDE = 480
+"""The longer side of a thumbnail, in pixels."""
+IDLE = 30.0
+"""Seconds after which a connection that says nothing is closed."""
+
+SHOWN_BY_BROWSERS = {
+    "BMP": "image/bmp",
+    "GIF": "image/gif",
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+}
+"""Image formats that are sent as they are; others are sent as PNG."""
+
+MakePage = Callable[[MakePictures, str], str]
+"""Makes the page of the runs as they are now, given how pictures are made and the runs' state."""
+
+
+@dataclass
+class Content:
+    """What is served: the page as of now, and the images that it shows."""
+
+    folders: Sequence[Path]
+    make_page: MakePage
+    _lock: Lock = field(default_factory=Lock)
+    _state: str = ""
+    _page: bytes = b""
+    _images: Sequence[ImageFile] = ()
+
+    def state(self) -> str:
+        """What changes as soon as a run has."""
+        found = hashlib.sha256()
+        for folder in self.folders:
+            for name in (MANIFEST, ANSWERS):
+                path = folder / name
+                status = path.stat() if path.exists() else None
+                found.update(f"{status and (status.st_size, status.st_mtime_ns)} ".encode())
+        return found.hexdigest()[:16]
+
+    def page(self) -> bytes:
+        """The page, made anew if a run has changed. Raises `MigbenchError`."""
+        with self._lock:
+            state = self.state()
+            if state != self._state:
+                self._page = self.make_page(self._pictures, state).encode()
+                self._state = state
+            return self._page
+
+    def image(self, number: int) -> ImageFile | None:
+        """The image of this number on the page."""
+        return self._images[number] if number < len(self._images) else None
+
+    def _pictures(self, wanted: Sequence[WantedPicture]) -> list[Picture]:
+        self._images = [each.file for each in wanted]
+        return [_picture(number, each) for number, each in enumerate(wanted)]
+
+
+def _picture(number: int, wanted: WantedPicture) -> Picture:
+    path = wanted.file.path
+    problem = wanted.problem or (None if path and path.is_file() else "there is no such file")
+    known = without_thumbnail(wanted, problem or "")
+    if problem or known.width is None:
+        return without_thumbnail(wanted, problem or "cannot be decoded")
+    return Picture(
+        name=known.name,
+        width=known.width,
+        height=known.height,
+        thumbnail=f"thumbnail/{number}",
+        full=f"image/{number}",
+    )
+
+
+@lru_cache(maxsize=4096)
+def _thumbnail(file: ImageFile, changed: int) -> bytes:
+    """A thumbnail, made once for as long as the file does not change."""
+    return thumbnail(file, SIDE)
+
+
+def _whole(file: ImageFile) -> tuple[str, bytes]:
+    """An image's type and bytes, as a browser can show it. Raises `ModelError`."""
+    from PIL import Image, UnidentifiedImageError
+
+    content = file.read()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            kind = SHOWN_BY_BROWSERS.get(image.format or "")
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"image {file.name}: cannot be decoded ({error})") from error
+    if kind:
+        return kind, content
+    buffer = io.BytesIO()
+    file.open().save(buffer, "PNG")
+    return "image/png", buffer.getvalue()
+
+
+def _image(kind: str, file: ImageFile) -> tuple[str, bytes]:
+    if kind == "image":
+        return _whole(file)
+    changed = file.path.stat().st_mtime_ns if file.path else 0
+    return "image/jpeg", _thumbnail(file, changed)
+
+
+class Viewer(ThreadingHTTPServer):
+    """Serves a page; ``port`` 0 takes a free one. Raises `UsageError` where it is taken."""
+
+    daemon_threads = True
+
+    def __init__(self, content: Content, port: int) -> None:
+        self.content = content
+        try:
+            super().__init__((ADDRESS, port), _Handler)
+        except (OSError, OverflowError) as error:
+            raise UsageError(f"port {port}: {error}; choose another --port") from error
+        self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{ADDRESS}:{self.server_port}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Viewer
+    protocol_version = "HTTP/1.1"
+    server_version = "migbench"
+    sys_version = ""
+    timeout = IDLE
+
+    def do_GET(self) -> None:
+        try:
+            status, kind, content = self._answer()
+        except MigbenchError as error:
+            status, kind = HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8"
+            content = str(error).encode()
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": kind,
+            "Content-Length": str(len(content)),
+            "Cache-Control": "no-store" if kind.startswith("text") else "no-cache",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET
+
+    def _answer(self) -> tuple[HTTPStatus, str, bytes]:
+        plain = "text/plain; charset=utf-8"
+        if self.headers.get("Host") not in self.server.hosts:
+            return HTTPStatus.FORBIDDEN, plain, b"this viewer is for this machine alone"
+        content = self.server.content
+        if self.path == "/":
+            return HTTPStatus.OK, "text/html; charset=utf-8", content.page()
+        if self.path == "/state":
+            return HTTPStatus.OK, plain, content.state().encode()
+        asked = re.fullmatch(r"/(image|thumbnail)/([0-9]{1,9})", self.path)
+        file = content.image(int(asked[2])) if asked else None
+        if asked is None or file is None:
+            return HTTPStatus.NOT_FOUND, plain, b"not found"
+        try:
+            return HTTPStatus.OK, *_image(asked[1], file)
+        except (MigbenchError, OSError) as error:
+            return HTTPStatus.NOT_FOUND, plain, str(error).encode()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing of single requests."""

@@ -1,0 +1,67 @@
+"""Files and folders appear when they are complete, and errors leave nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from migbench.errors import UsageError
+from migbench.files import new_folder, replaced
+
+
+def write_half(path: Path) -> None:
+    path.write_text("half")
+    raise KeyboardInterrupt
+
+
+def test_a_file_is_replaced_when_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "file"
+    with replaced(path) as partial:
+        partial.write_text("first")
+        assert not path.exists()
+    with replaced(path) as partial:
+        partial.write_text("second")
+        assert path.read_text() == "first"
+    assert path.read_text() == "second"
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replaced(path) as partial:
+        write_half(partial)
+    assert path.read_text() == "old"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_a_folder_appears_whole(tmp_path: Path, present: bool) -> None:
+    path = tmp_path / "below" / "folder"
+    if present:
+        path.mkdir(parents=True)
+    with new_folder(path) as unfinished:
+        (unfinished / "file").write_text("content")
+        assert not (path / "file").exists()
+    assert (path / "file").read_text() == "content"
+    assert [*path.parent.iterdir()] == [path]
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_error_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "folder") as unfinished:
+        write_half(unfinished / "file")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_there_is_not_touched(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "there"
+    if kind == "folder":
+        path.mkdir()
+    held = path / "mine" if kind == "folder" else path
+    held.write_text("mine")
+    with pytest.raises(UsageError, match="is there already"), new_folder(path):
+        pytest.fail("nothing is to be written")
+    assert held.read_text() == "mine"
