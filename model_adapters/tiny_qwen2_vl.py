@@ -124,7 +124,8 @@ def build(
     """Write the checkpoint into ``folder`` and return it; the same arguments give the same bytes.
 
     Its chat template says ``Picture 1:`` before an image where ``numbered``, as Qwen2-VL's does
-    where it is asked to (``add_vision_id``; model card, "Add ids for Multiple Image Inputs"). Files of an earlier build are replaced. Needs torch and transformers (``ImportError``).
+    where it is asked to (``add_vision_id``; model card, "Add ids for Multiple Image Inputs"). Files
+    of an earlier build are replaced. Needs torch and transformers (``ImportError``).
     """
     import torch
 

@@ -72,9 +72,7 @@ def hits(run: migbench.Run, plan: migbench.Plan, dialect: Dialect) -> Counter[st
 
 def test_the_accuracy_is_reproduced_exactly(run: migbench.Run) -> None:
     scored = migbench.score_run(run)
-    found = Counter(
-        each.instance.task for each in scored.judgements if each.outcome is Outcome.HIT
-    )
+    found = Counter(each.instance.task for each in scored.judgements if each.outcome is Outcome.HIT)
     assert len(scored.judgements) == 100
     assert dict(found) == {task: count for task, count in HITS.items() if count}
     assert scored.scores.macro.at_50 == pytest.approx(TOTAL)

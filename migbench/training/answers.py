@@ -20,7 +20,11 @@ DIALECT = "qwen2-vl"
 
 
 def converse(
-    identity: str, kind: str, images: Sequence[str], asked: Sequence[tuple[str, Box]]
+    identity: str,
+    kind: str,
+    images: Sequence[str],
+    asked: Sequence[tuple[str, Box]],
+    grain: int = 1,
 ) -> Conversation:
     """A conversation about an image set: its first exchange shows the images, the others ask on.
 
@@ -33,12 +37,16 @@ def converse(
         turn = Turn(Purpose.DIRECT, text, tuple(range(len(images))), (0,))
         request = ask(dialect, turn, files)
         question = str(request.parts[-1]) if exchanges else request.text(IMAGE)
-        exchanges.append(Exchange(question, write_box(box)))
+        exchanges.append(Exchange(question, write_box(box, grain)))
     return Conversation(identity, kind, tuple(images), tuple(exchanges))
 
 
 def converse_at_once(
-    identity: str, kind: str, images: Sequence[str], asked: Sequence[tuple[str, Box]]
+    identity: str,
+    kind: str,
+    images: Sequence[str],
+    asked: Sequence[tuple[str, Box]],
+    grain: int = 1,
 ) -> Conversation:
     """One exchange about all of an image set's targets, as the all-at-once evaluator asks.
 
@@ -50,7 +58,7 @@ def converse_at_once(
     reference = REFERENCE_BOX.search(asked[0][0])
     text = form.question.format(box=reference.group() if reference else "")
     noun = form.noun.capitalize()
-    lines = [f"{noun}-{number}: {write_box(box)}" for number, box in named]
+    lines = [f"{noun}-{number}: {write_box(box, grain)}" for number, box in named]
     files = [ImageFile(image) for image in images]
     places = tuple(range(len(images)))
     request = ask(find_dialect(DIALECT), Turn(Purpose.DIRECT, text, places, places), files)
@@ -58,13 +66,14 @@ def converse_at_once(
     return Conversation(identity, kind, tuple(images), (exchange,))
 
 
-def write_box(box: Box) -> str:
-    """A box in 0-1 as Qwen2-VL writes it: in thousandths, from 0 to 999.
+def write_box(box: Box, grain: int = 1) -> str:
+    """A box in 0-1 as Qwen2-VL writes it: in thousandths, from 0 to 999, in steps of ``grain``.
 
     >>> write_box(Box(0.25, 0.1, 1.0, 0.5))
     '<|box_start|>(250,100),(999,500)<|box_end|>'
     """
     dialect = find_dialect(DIALECT)
     assert dialect.box is not None
-    x1, y1, x2, y2 = (min(round(edge), 999) for edge in dialect.convention.from_unit(box))
+    edges = dialect.convention.from_unit(box)
+    x1, y1, x2, y2 = (min(grain * round(edge / grain), 999) for edge in edges)
     return wording(dialect.box, PromptSet.PAPER).format(x1=x1, y1=y1, x2=x2, y2=y2)

@@ -91,6 +91,7 @@ def open_data(
                 turns=spec.turns,
                 at_once=spec.at_once,
                 things=spec.things,
+                grain=spec.grain,
             )
         if source is not None:
             sources[name] = source

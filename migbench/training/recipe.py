@@ -67,13 +67,15 @@ class Scenes(_Record, frozen=True, tag_field="from", tag="scenes"):
     """Scenes of a MIG-Mini task, drawn as they are needed, with up to ``turns`` questions each.
 
     ``at_once`` asks one question for all targets of a scene instead. Where things are found by
-    their names, an image shows at most ``things`` of them.
+    their names, an image shows at most ``things`` of them. Boxes are written in steps of ``grain``
+    thousandths: digits that a model cannot know only hide those that it could learn.
     """
 
     task: str
     turns: Whole = 1
     at_once: bool = False
     things: Whole | None = None
+    grain: Whole = 1
 
 
 class Stretch(_Record, frozen=True):

@@ -97,7 +97,7 @@ class SceneSource:
     ``turns`` bounds the questions about one scene: more than one make a conversation of several
     exchanges, which costs one drawing. Which are asked, and in what order, is drawn. With
     ``at_once`` one exchange asks for all targets together. ``things`` bounds what an image shows
-    where things are found by their names.
+    where things are found by their names. Boxes are written in steps of ``grain`` thousandths.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class SceneSource:
         turns: int = 1,
         at_once: bool = False,
         things: int | None = None,
+        grain: int = 1,
     ) -> None:
         """Scenes of one task. Raises `UsageError` for an unknown one, or one not asked at once."""
         if at_once and (task == SINGLE or find_task(task).all_at_once is None):
@@ -117,6 +118,7 @@ class SceneSource:
         self._seed = seed
         self._turns = turns
         self._things = things
+        self._grain = grain
         counts = [len(self.plan(number).pages) for number in range(_PLANS_TRIED)]
         self._images = round(sum(counts) / len(counts))
 
@@ -140,22 +142,28 @@ class SceneSource:
         if self._at_once:
             asked = [(question.text, Box(*question.answer)) for question in image_set.questions]
             identity = f"{self._task}-all-{number}"
-            return Example(converse_at_once(identity, self._task, names, asked), image_set.images)
+            conversation = converse_at_once(identity, self._task, names, asked, self._grain)
+            return Example(conversation, image_set.images)
         rng = np.random.default_rng([self._seed, number])
         chosen = rng.permutation(len(image_set.questions))[: self._turns]
-        return Example(
-            scene_conversation(image_set, self._task, str(number), names, chosen.tolist()),
-            image_set.images,
+        conversation = scene_conversation(
+            image_set, self._task, str(number), names, chosen.tolist(), self._grain
         )
+        return Example(conversation, image_set.images)
 
 
 def scene_conversation(
-    image_set: ImageSet, kind: str, identity: str, names: Sequence[str], chosen: Sequence[int]
+    image_set: ImageSet,
+    kind: str,
+    identity: str,
+    names: Sequence[str],
+    chosen: Sequence[int],
+    grain: int = 1,
 ) -> Conversation:
     """The chosen questions (places, in the order to ask them) about a drawn scene."""
     questions = [image_set.questions[place] for place in chosen]
     asked = [(question.text, Box(*question.answer)) for question in questions]
-    return converse(f"{kind}-{identity}", kind, names, asked)
+    return converse(f"{kind}-{identity}", kind, names, asked, grain)
 
 
 def training_plan(task: str, number: int, seed: int, things: int | None = None) -> Plan:

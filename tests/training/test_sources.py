@@ -52,3 +52,26 @@ def only_box(answer: str) -> Box:
 def test_tasks_with_one_target_are_not_asked_at_once(task: str) -> None:
     with pytest.raises(UsageError, match=task):
         SceneSource(task, seed=0, at_once=True)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_coarse_boxes_are_written_in_steps_and_near_the_true_ones(at_once: bool) -> None:
+    fine, coarse = (
+        SceneSource("region", seed=5, turns=99, at_once=at_once, grain=grain).example(2)
+        for grain in (1, 50)
+    )
+    pairs = zip(fine.conversation.exchanges, coarse.conversation.exchanges, strict=True)
+    for exact, stepped in pairs:
+        assert exact.question == stepped.question
+        for one, other in zip(boxes_of(exact.answer), boxes_of(stepped.answer), strict=True):
+            for true, written in zip(edges_of(one), edges_of(other), strict=True):
+                assert written % 50 == 0 or written == 999
+                assert abs(true - written) <= 25
+
+
+def boxes_of(answer: str) -> list[Box]:
+    return [found.box for found in read(find_dialect("qwen2-vl"), answer, noun=Noun.REGION).boxes]
+
+
+def edges_of(box: Box) -> list[int]:
+    return [round(1000 * edge) for edge in (box.x1, box.y1, box.x2, box.y2)]
