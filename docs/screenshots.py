@@ -57,7 +57,7 @@ def take(browser: Browser, page: Path, shot: Shot, folder: Path) -> Path:
     opened.goto(f"{page.resolve().as_uri()}#{shot.state}")
     for key in shot.keys:
         opened.keyboard.press(key)
-    opened.wait_for_function("[...document.images].every(image => image.complete)")
+    opened.wait_for_function("() => [...document.images].every(image => image.complete)")
     opened.wait_for_timeout(300)  # Until the last frame is painted.
     taken = Image.open(io.BytesIO(opened.screenshot())).convert("RGB")
     opened.close()

@@ -23,7 +23,8 @@ def test_it_draws_and_prints_the_caption(runs: Folder, tmp_path: Path) -> None:
     assert caption[0] == "Acc@0.5 of every task, with intervals."
     assert "LLaVA-OV-7B (published): Table 1, as printed." in caption
     assert any("from 100 resamples, seed 3" in line for line in caption)
-    assert caption[-1].startswith("mplug-owl3: protocol standard, annotations original, ")
+    assert caption[-1].startswith("mplug-owl3: run ")
+    assert ", protocol standard, annotations original, " in caption[-1]
     assert out.read_text("utf-8").endswith("</svg>\n")
 
 

@@ -48,7 +48,7 @@ def test_answers_appear_as_they_arrive(tmp_path: Path, open_page: Open) -> None:
         page.page.locator(".card figure").first.click()
         shown = page.page.locator("#focus .stage > figure img")
         page.page.wait_for_function(
-            "document.querySelector('#focus .stage > figure img').naturalWidth > 0"
+            "() => document.querySelector('#focus .stage > figure img').naturalWidth > 0"
         )
         name = (shown.get_attribute("alt") or "").split("/")[-1]
         size = shown.evaluate("image => [image.naturalWidth, image.naturalHeight]")
@@ -74,7 +74,9 @@ def test_images_are_shown_as_they_are_stored(tmp_path: Path, open_page: Open) ->
         page.page.keyboard.press("b")
         for selector in ("#focus .stage > figure img", "#focus .thumbs img"):
             shown = page.page.locator(selector).first
-            page.page.wait_for_function("[...document.images].every(image => image.naturalWidth)")
+            page.page.wait_for_function(
+                "() => [...document.images].every(image => image.naturalWidth)"
+            )
             picture = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
             assert abs(picture.width / picture.height - 200 / 150) < 0.1
             left = picture.getpixel((picture.width // 4, picture.height // 2))

@@ -62,7 +62,7 @@ def test_a_page_asks_for_nothing_but_itself(report: Path, open_page: Open) -> No
         page.page.click(f'[data-view="{view}"]')
         page.page.wait_for_selector(f"#{view}:not([hidden])")
     page.page.click('[data-view="gallery"]')
-    page.page.wait_for_function("[...document.images].every(image => image.naturalWidth)")
+    page.page.wait_for_function("() => [...document.images].every(image => image.naturalWidth)")
     assert page.page.locator("#cards img").count() >= 2
     asked = [url for url in page.requests if not url.startswith("data:")]
     assert asked == [report.as_uri()]
@@ -74,7 +74,7 @@ def test_linked_images_are_shown(data: Annotations, tmp_path: Path, open_page: O
     migbench("report", tmp_path / "run", "--images", "link", "--out", out)
     page = open_page(out, "view=gallery")
     page.page.wait_for_function("document.images.length > 4")
-    page.page.wait_for_function("[...document.images].every(image => image.naturalWidth)")
+    page.page.wait_for_function("() => [...document.images].every(image => image.naturalWidth)")
     folder = out.with_name("with blanks & # 100%_files").as_uri()
     images = [url for url in page.requests if url.endswith(".jpg")]
     assert images
@@ -384,7 +384,7 @@ def test_what_is_painted_is_where_it_belongs(
     state = f"view=gallery&at={instance.id}&full=1&image={instance.target_image + 1}"
     page = open_page(tmp_path / "page.html", state, width=width, height=height)
     stage = page.page.locator("#focus .stage > figure img")
-    page.page.wait_for_function("[...document.images].every(image => image.complete)")
+    page.page.wait_for_function("() => [...document.images].every(image => image.complete)")
     around = stage.bounding_box()
     assert around is not None
     picture = Image.open(io.BytesIO(page.page.screenshot())).convert("RGB")
