@@ -23,7 +23,7 @@ demo: $(READY)
 	$(BIN)/migbench table $(DEMO)/runs/polling $(DEMO)/runs/all-at-once $(DEMO)/runs/whole-image \
 		--published
 	@echo
-	@echo "migician-mini is a trained model of 4.4 million parameters that knows drawn scenes and nothing else:"
+	@echo "migician-mini is a trained model of 4.5 million parameters that knows drawn scenes and nothing else:"
 	@echo "figures on MIG-Mini say nothing about MIG-Bench. What was shown is that every part works."
 
 # What `make demo` leaves behind, as a page, and that page as docs/images/*.png; needs chromium.
