@@ -13,13 +13,16 @@ from migbench.training.recipe import ModelChoice
 from migbench.training.sources import SceneSource
 
 torch = pytest.importorskip("torch")
+EXAMPLES = ("region", "object_tracking")
+IMAGES = 10
 
 
 def loss_and_gradients(checkpoint: Path, attention: str | None) -> tuple[float, list[Any]]:
     encoder = Encoder(checkpoint, max_tokens=4096)
-    examples = [SceneSource(task, seed=2).example(1) for task in ("region", "object_tracking")]
+    examples = [SceneSource(task, seed=2).example(1) for task in EXAMPLES]
     batch = encoder.batch([encoder.encode(each.conversation, each.images) for each in examples])
     batch["pixel_values"] = encoder.pixels.normalise(batch.pop("patches"))
+    assert len(batch["image_grid_thw"]) == IMAGES
     assert len({tuple(grid) for grid in batch["image_grid_thw"].tolist()}) > 1
     model = load_model(ModelChoice(checkpoint=str(checkpoint), attention=attention), checkpoint)
     loss = model(**batch).loss
@@ -47,4 +50,5 @@ def test_the_vision_tower_calls_attention_once_a_layer(
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counting)
     loss_and_gradients(checkpoint, "ragged")
-    assert len(calls) == 2 + 2  # two layers of the vision tower, two of the language model
+    of_the_tower = [shape for shape in calls if shape[0] == IMAGES]
+    assert len(of_the_tower) == 2  # two layers, each all images at once
