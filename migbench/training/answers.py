@@ -14,7 +14,7 @@ from migbench.dialects.dialect import wording
 from migbench.messages import ImageFile
 from migbench.questions import REFERENCE_BOX, Purpose, Turn
 from migbench.tasks import find_task
-from migbench.training.conversations import IMAGE, Conversation, Exchange
+from migbench.training.conversations import IMAGE, Conversation, Exchange, Target
 
 DIALECT = "qwen2-vl"
 
@@ -23,21 +23,21 @@ def converse(
     identity: str,
     kind: str,
     images: Sequence[str],
-    asked: Sequence[tuple[str, Box]],
+    asked: Sequence[tuple[str, Target]],
     grain: int = 1,
 ) -> Conversation:
     """A conversation about an image set: its first exchange shows the images, the others ask on.
 
-    ``asked`` holds questions in the data set's wording and the boxes, in 0-1, to be found.
+    ``asked`` holds questions in the data set's wording and what is to be found.
     """
     dialect = find_dialect(DIALECT)
     files = [ImageFile(image) for image in images]
     exchanges: list[Exchange] = []
-    for text, box in asked:
+    for text, target in asked:
         turn = Turn(Purpose.DIRECT, text, tuple(range(len(images))), (0,))
         request = ask(dialect, turn, files)
         question = str(request.parts[-1]) if exchanges else request.text(IMAGE)
-        exchanges.append(Exchange(question, write_box(box, grain)))
+        exchanges.append(Exchange(question, write_box(target.box, grain), (target,)))
     return Conversation(identity, kind, tuple(images), tuple(exchanges))
 
 
@@ -45,7 +45,7 @@ def converse_at_once(
     identity: str,
     kind: str,
     images: Sequence[str],
-    asked: Sequence[tuple[str, Box]],
+    asked: Sequence[tuple[str, Target]],
     grain: int = 1,
 ) -> Conversation:
     """One exchange about all of an image set's targets, as the all-at-once evaluator asks.
@@ -54,16 +54,21 @@ def converse_at_once(
     """
     form = find_task(kind).all_at_once
     assert form is not None, f"{kind} is not asked at once"
-    named = sorted((form.number(text) or 0, box) for text, box in asked)
+    named = sorted(((form.number(text) or 0, target) for text, target in asked), key=_number)
     reference = REFERENCE_BOX.search(asked[0][0])
     text = form.question.format(box=reference.group() if reference else "")
     noun = form.noun.capitalize()
-    lines = [f"{noun}-{number}: {write_box(box, grain)}" for number, box in named]
+    lines = [f"{noun}-{number}: {write_box(target.box, grain)}" for number, target in named]
     files = [ImageFile(image) for image in images]
     places = tuple(range(len(images)))
     request = ask(find_dialect(DIALECT), Turn(Purpose.DIRECT, text, places, places), files)
-    exchange = Exchange(request.text(IMAGE), "\n".join(lines))
+    targets = tuple(target for _, target in named)
+    exchange = Exchange(request.text(IMAGE), "\n".join(lines), targets)
     return Conversation(identity, kind, tuple(images), (exchange,))
+
+
+def _number(named: tuple[int, Target]) -> int:
+    return named[0]
 
 
 def write_box(box: Box, grain: int = 1) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from migbench.boxes import Box
 from migbench.data.instances import normalise_path
 
 IMAGE = "<image>"
@@ -86,11 +87,23 @@ class FlawedRecord(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a box of an answer bounds: in 0-1, of the image at a place from 0, where it is known."""
+
+    box: Box
+    image: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
-    """One question and its answer; ``<image>`` stands in the question where an image is shown."""
+    """One question and its answer; ``<image>`` stands in the question where an image is shown.
+
+    ``targets`` belong to the answer's boxes in their order; there are none where they are unknown.
+    """
 
     question: str
     answer: str
+    targets: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

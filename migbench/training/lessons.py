@@ -6,6 +6,7 @@ begins: its vision tower learns what its tokens show (see `migbench.training.see
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,19 +30,29 @@ class Lesson(Protocol):
     def collate(self, examples: Any) -> dict[str, Any]:
         """One batch, its pixels not yet normalised."""
 
+    @property
+    def pointing(self) -> Any | None:
+        """What is told beside the answers: a `migbench.training.pointing.Pointing`."""
+
     def finish(self) -> None:
         """What is to be done to the model once all is learnt."""
 
 
 class Answers:
-    """The model learns to answer."""
+    """The model learns to answer, and to look at what it answers about."""
 
     def __init__(
         self, recipe: Recipe, start: Path, data: TrainingData, encoder: Encoder, out: Path
     ) -> None:
         self.model = self.learner = load_model(recipe.model, start)
         self.examples = TrainingExamples(data, encoder, out / SKIPPED, recipe.seed)
-        self.collate = encoder.batch
+        self.collate: Any = encoder.batch
+        self.pointing: Any | None = None
+        if recipe.pointing:
+            from migbench.training.pointing import Pointing, collate
+
+            self.pointing = Pointing(self.model, recipe.pointing)
+            self.collate = partial(collate, encoder)
 
     def finish(self) -> None:
         """Nothing more."""
@@ -49,6 +60,8 @@ class Answers:
 
 class Sight:
     """The vision tower learns to see, with heads that are thrown away."""
+
+    pointing = None
 
     def __init__(
         self,

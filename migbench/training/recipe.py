@@ -133,6 +133,8 @@ class Recipe(_Record, frozen=True):
     """A training.
 
     ``objective`` is what is learnt: ``answers``, or ``seeing`` (see `migbench.training.seeing`).
+    While answers are learnt, looking at what a box bounds counts like ``pointing`` tokens of the
+    answer (see `migbench.training.pointing`).
     ``trainer`` holds further arguments of transformers' `TrainingArguments`.
     """
 
@@ -144,6 +146,7 @@ class Recipe(_Record, frozen=True):
     optimiser: Optimiser
     max_tokens: Whole
     objective: Literal["answers", "seeing"] = "answers"
+    pointing: Annotated[float, Meta(ge=0)] = 0.0
     seed: int = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     saved_as: Literal["bfloat16", "float32"] = "bfloat16"

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from migbench.boxes import Box
 from migbench.data.images import ImageFolder
 from migbench.errors import UsageError
-from migbench.mini import ImageSet, Plan, plan
+from migbench.mini import ImageSet, Plan, Question, plan
 from migbench.mini.drawing import draw
 from migbench.mini.group import name_all
 from migbench.mini.scene import Page
 from migbench.tasks import find_task
 from migbench.training.answers import converse, converse_at_once
-from migbench.training.conversations import Conversation
+from migbench.training.conversations import Conversation, Target
 from migbench.training.records import RecordIndex
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class SceneSource:
         image_set = draw(self.plan(number), self._task, need_format=False)
         names = [f"{self._task}/{number}_{place}.png" for place in range(len(image_set.images))]
         if self._at_once:
-            asked = [(question.text, Box(*question.answer)) for question in image_set.questions]
+            asked = [_asked(question) for question in image_set.questions]
             identity = f"{self._task}-all-{number}"
             conversation = converse_at_once(identity, self._task, names, asked, self._grain)
             return Example(conversation, image_set.images)
@@ -161,9 +161,12 @@ def scene_conversation(
     grain: int = 1,
 ) -> Conversation:
     """The chosen questions (places, in the order to ask them) about a drawn scene."""
-    questions = [image_set.questions[place] for place in chosen]
-    asked = [(question.text, Box(*question.answer)) for question in questions]
+    asked = [_asked(image_set.questions[place]) for place in chosen]
     return converse(f"{kind}-{identity}", kind, names, asked, grain)
+
+
+def _asked(question: Question) -> tuple[str, Target]:
+    return question.text, Target(Box(*question.answer), question.image)
 
 
 def training_plan(task: str, number: int, seed: int, things: int | None = None) -> Plan:

@@ -49,6 +49,24 @@ def make_trainer(
             prepared["pixel_values"] = encoder.pixels.normalise(prepared.pop("patches"))
             return prepared
 
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            """The answers' loss and, where the lesson tells it, that of looking elsewhere."""
+            pointing = lesson.pointing
+            if pointing is None:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            told = pointing.take(inputs)
+            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+            # The items are those of all processes, whose gradients are averaged.
+            share = 1 if num_items_in_batch is None else self.accelerator.num_processes
+            loss = loss + share * pointing.loss(told, num_items_in_batch)
+            return (loss, outputs) if return_outputs else loss
+
     trainer = StepwiseTrainer(
         model=lesson.learner,
         args=arguments,

@@ -22,6 +22,7 @@ from migbench.mini import TASKS, plan
 from migbench.mini.shapes import COLOURS, FAMILIAR
 from migbench.tasks import load_tasks
 from migbench.training.answers import converse
+from migbench.training.conversations import Target
 from model_adapters.tiny_qwen2_vl import SPECIAL_TOKENS, make_tokenizer
 
 MERGES = Path(__file__).parent / "merges"
@@ -93,7 +94,7 @@ def prompts() -> Iterator[str]:
     for task in TASKS:
         for number in range(PLANS):
             for ask in plan(task, number, seed=0, split="train").asks:
-                asked = [(ask.wording.replace("{mark}", ""), Box(0, 0, 0.5, 0.5))]
+                asked = [(ask.wording.replace("{mark}", ""), Target(Box(0, 0, 0.5, 0.5)))]
                 (exchange,) = converse("", task, [], asked).exchanges
                 yield exchange.question
     for spec in load_tasks():

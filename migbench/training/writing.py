@@ -10,7 +10,7 @@ import numpy as np
 
 from migbench.data.annotations import Instance, read_annotations
 from migbench.training.answers import converse
-from migbench.training.conversations import Conversation
+from migbench.training.conversations import Conversation, Target
 
 CONVERSATIONS = "conversations.json"
 
@@ -37,5 +37,5 @@ def conversations(instances: Iterable[Instance], seed: int) -> Iterator[Conversa
         sets.setdefault((instance.task, *instance.images), []).append(instance)
     for number, ((task, *images), asked) in enumerate(sets.items()):
         order = np.random.default_rng([seed, number]).permutation(len(asked))
-        questions = [(asked[place].question, asked[place].box) for place in order]
+        questions = [(asked[place].question, Target(asked[place].box)) for place in order]
         yield converse(f"{task}-{asked[0].image_set}", task, images, questions)
