@@ -59,14 +59,23 @@ def mark(image: Image.Image, box: Box) -> None:
     )
 
 
+Drawn = tuple[list[Image.Image], list[tuple[Box, ...]]]
+"""The images of a plan, and the extents of what each shows."""
+
+
 def draw(plan: Plan, task: str, need_format: bool) -> ImageSet:
     """Draw all pages of a plan and measure the answers to its questions."""
-    images, extents = draw_pages(plan)
+    return ask_about(plan, task, draw_pages(plan), need_format)
+
+
+def ask_about(plan: Plan, task: str, drawn: Drawn, need_format: bool) -> ImageSet:
+    """A plan's questions about its drawn pages."""
+    images, extents = drawn
     questions = tuple(_question(ask, plan, images, extents, need_format) for ask in plan.asks)
     return ImageSet(task, tuple(images), questions)
 
 
-def draw_pages(plan: Plan) -> tuple[list[Image.Image], list[tuple[Box, ...]]]:
+def draw_pages(plan: Plan) -> Drawn:
     """The images of a plan, and the visible extent of every item of each; a cutting has none."""
     images: list[Image.Image] = []
     extents: list[tuple[Box, ...]] = []

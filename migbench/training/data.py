@@ -11,11 +11,11 @@ import numpy as np
 
 from migbench.data.images import ImageFolder
 from migbench.errors import DataError, ModelError, UsageError
-from migbench.training.encoding import Encoded, Encoder
+from migbench.training.encoding import Encoded
 from migbench.training.mixture import Draw, Mixture
 from migbench.training.recipe import Recipe, Records
 from migbench.training.records import BadRecord, Census, RecordIndex
-from migbench.training.sources import RecordSource, SceneSource, Source
+from migbench.training.sources import Example, RecordSource, SceneSource, Source
 
 ATTEMPTS = 20
 """So many unusable examples of one source in a row mean that its data is not there."""
@@ -133,9 +133,15 @@ class TrainingExamples:
     another of its source, always the same one, and named in the file ``skipped``.
     """
 
-    def __init__(self, data: TrainingData, encoder: Encoder, skipped: Path, seed: int) -> None:
+    def __init__(
+        self,
+        data: TrainingData,
+        encode: Callable[[Example], Encoded],
+        skipped: Path,
+        seed: int,
+    ) -> None:
         self._data = data
-        self._encoder = encoder
+        self._encode = encode
         self._skipped = skipped
         self._seed = seed
 
@@ -148,8 +154,7 @@ class TrainingExamples:
         source = self._data.sources[name]
         for attempt in range(ATTEMPTS):
             try:
-                example = source.example(number)
-                return self._encoder.encode(example.conversation, example.images)
+                return self._encode(source.example(number))
             except (ModelError, ValueError) as error:
                 self._note(place, Draw(name, number), error)
                 reason = error

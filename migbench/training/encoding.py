@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migbench.boxes import Box
 from migbench.errors import DataError
-from migbench.training.conversations import IMAGE, Conversation, Exchange, Target
+from migbench.training.conversations import IMAGE, Conversation, Exchange
 from migbench.training.pixels import Grid, Pixels
 
 if TYPE_CHECKING:
@@ -33,27 +33,36 @@ UNLABELLED = -100
 Tokens = NDArray[np.int64]
 
 
+class Purpose(StrEnum):
+    """Why a token looks elsewhere: to answer, to find what is named, or what was seen before."""
+
+    ANSWER = "answer"
+    NAME = "name"
+    MATCH = "match"
+
+
 @dataclass(frozen=True, slots=True)
-class Pointer:
-    """A box of an answer: where it starts, and the tokens that show its target, of shape (n,).
+class Look:
+    """These tokens, places ``by``, are to look at those of the places ``at``."""
 
-    All are places in the example's tokens.
-    """
-
-    start: int
-    cells: Tokens
+    purpose: Purpose
+    by: Tokens
+    at: Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One example for the model. ``positions`` has M-RoPE's three rows: time, height, width."""
+    """One example for the model. ``positions`` has M-RoPE's three rows: time, height, width.
+
+    ``looks`` are told where a recipe wants pointing (see `migbench.training.looks`).
+    """
 
     tokens: Tokens
     labels: Tokens
     positions: Tokens
     patches: NDArray[np.uint8]
     grids: tuple[Grid, ...]
-    pointers: tuple[Pointer, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 class TooLongError(ValueError):
@@ -87,7 +96,6 @@ class Encoder:
         self._max_tokens = max_tokens
         self.image_id = self._id("<|image_pad|>")
         self.pad_id = self._id("<|endoftext|>")
-        self._box_id = self.tokenizer.convert_tokens_to_ids("<|box_start|>")
         self._end_ids = {self.pad_id, self._id("<|im_end|>")}
 
     def encode(self, conversation: Conversation, images: Sequence[Image]) -> Encoded:
@@ -100,10 +108,8 @@ class Encoder:
         grids = [grid for _, grid in prepared]
         tokens: list[int] = []
         labels: list[int] = []
-        boxes: list[tuple[int, Target]] = []
         shown = 0
-        segments = self._segments(conversation.exchanges)
-        for exchange, (prompt, answer) in zip(conversation.exchanges, segments, strict=True):
+        for prompt, answer in self._segments(conversation.exchanges):
             asked, shown_now = self._with_images(self._tokenise(prompt), grids[shown:])
             answered = self._tokenise(answer)
             if len(tokens) + len(asked) + len(answered) > self._max_tokens:
@@ -114,7 +120,6 @@ class Encoder:
                 break
             tokens += asked + answered
             labels += [UNLABELLED] * len(asked) + answered
-            boxes += self._boxes(answered, len(tokens) - len(answered), exchange.targets)
             shown += shown_now
         array = np.array(tokens)
         return Encoded(
@@ -123,7 +128,6 @@ class Encoder:
             positions=self._positions(array, grids[:shown]),
             patches=_stacked([patches for patches, _ in prepared[:shown]], self.pixels.patch),
             grids=tuple(grids[:shown]),
-            pointers=self._pointers(array, grids[:shown], boxes),
         )
 
     def prompt(self, parts: Sequence[str | Image]) -> Encoded:
@@ -226,31 +230,6 @@ class Encoder:
                 expanded.append(token)
         return expanded, shown
 
-    def _boxes(
-        self, answer: Sequence[int], offset: int, targets: Sequence[Target]
-    ) -> list[tuple[int, Target]]:
-        """Where each target's box is written, in an answer that begins at ``offset``."""
-        if not targets:
-            return []
-        starts = [offset + place for place, token in enumerate(answer) if token == self._box_id]
-        return list(zip(starts, targets, strict=True))
-
-    def _pointers(
-        self, tokens: Tokens, grids: Sequence[Grid], boxes: Sequence[tuple[int, Target]]
-    ) -> tuple[Pointer, ...]:
-        """The tokens of images that show what is written about."""
-        places = np.flatnonzero(tokens == self.image_id)
-        firsts = np.cumsum([0, *(self.pixels.tokens(grid) for grid in grids)])
-        merge = self.pixels.merge
-        found = []
-        for start, target in boxes:
-            if target.image is None:
-                continue
-            grid = grids[target.image]
-            cells = covered_cells(target.box, grid.rows // merge, grid.columns // merge)
-            found.append(Pointer(start, places[firsts[target.image] + cells]))
-        return tuple(found)
-
     def _positions(self, tokens: Tokens, grids: Sequence[Grid]) -> Tokens:
         """M-RoPE's positions (Qwen2-VL paper, section 2.1).
 
@@ -277,15 +256,6 @@ class Encoder:
         if number is None:
             raise DataError(f"{self.tokenizer.name_or_path}: its tokenizer has no {token}")
         return int(number)
-
-
-def covered_cells(box: Box, rows: int, columns: int) -> Tokens:
-    """Which cells of a grid a box covers by a half, or, where there are none, covers most."""
-    top, left = np.divmod(np.arange(rows * columns), columns)
-    wide = np.minimum((left + 1) / columns, box.x2) - np.maximum(left / columns, box.x1)
-    high = np.minimum((top + 1) / rows, box.y2) - np.maximum(top / rows, box.y1)
-    share = np.maximum(wide, 0) * np.maximum(high, 0) * rows * columns
-    return np.flatnonzero(share >= min(0.5, share.max()))
 
 
 def _content(text: str) -> list[dict[str, str]]:

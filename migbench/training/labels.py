@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migbench.mini.drawing import draw_pages
+from migbench.mini.drawing import Drawn, draw_pages
 from migbench.mini.scene import Box, Cutting, Page, Plan
 from migbench.mini.shapes import COLOURS, FAMILIAR, PARTS
 
@@ -55,7 +55,13 @@ class CellLabels:
 
 def draw_with_things(plan: Plan) -> tuple[list[Image], list[list[Thing]]]:
     """A plan's images, and the things that each of them shows."""
-    images, extents = draw_pages(plan)
+    drawn = draw_pages(plan)
+    return drawn[0], things_of(plan, drawn)
+
+
+def things_of(plan: Plan, drawn: Drawn) -> list[list[Thing]]:
+    """The things that each drawn page of a plan shows."""
+    images, extents = drawn
     things: list[list[Thing]] = []
     for page, image, boxes in zip(plan.pages, images, extents, strict=True):
         width, height = image.size
@@ -72,7 +78,7 @@ def draw_with_things(plan: Plan) -> tuple[list[Image], list[list[Thing]]]:
         else:
             seen = _joined(page, boxes)
         things.append([Thing(m, c, _fractions(box, whole), mark) for m, c, box, mark in seen])
-    return images, things
+    return things
 
 
 def _joined(page: Page, boxes: Sequence[Box]) -> list[tuple[int, int, Box, bool]]:

@@ -6,15 +6,17 @@ begins: its vision tower learns what its tokens show (see `migbench.training.see
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from migbench.training.data import TrainingData, TrainingExamples
-from migbench.training.encoding import Encoder
+from migbench.training.encoding import Encoded, Encoder
 from migbench.training.importing import untyped
 from migbench.training.models import load_model
 from migbench.training.recipe import Recipe
+from migbench.training.sources import Example
 
 SKIPPED = "skipped.jsonl"
 """The examples that could not be used, in the training's folder."""
@@ -39,23 +41,29 @@ class Lesson(Protocol):
 
 
 class Answers:
-    """The model learns to answer, and to look at what it answers about."""
+    """The model learns to answer and, where the recipe wants it, where to look for that."""
 
     def __init__(
         self, recipe: Recipe, start: Path, data: TrainingData, encoder: Encoder, out: Path
     ) -> None:
         self.model = self.learner = load_model(recipe.model, start)
-        self.examples = TrainingExamples(data, encoder, out / SKIPPED, recipe.seed)
+        encode: Callable[[Example], Encoded] = partial(_encode, encoder)
         self.collate: Any = encoder.batch
         self.pointing: Any | None = None
         if recipe.pointing:
+            from migbench.training.looks import LookingEncoder
             from migbench.training.pointing import Pointing, collate
 
+            encode, self.collate = LookingEncoder(encoder), partial(collate, encoder)
             self.pointing = Pointing(self.model, recipe.pointing)
-            self.collate = partial(collate, encoder)
+        self.examples = TrainingExamples(data, encode, out / SKIPPED, recipe.seed)
 
     def finish(self) -> None:
         """Nothing more."""
+
+
+def _encode(encoder: Encoder, example: Example) -> Encoded:
+    return encoder.encode(example.conversation, example.images)
 
 
 class Sight:

@@ -1,50 +1,69 @@
-"""Learning to look: where a box begins, one attention head is told what to attend to.
+"""Learning to look: heads of attention are told what to attend to, as part of the loss.
 
 An answer says which thing was meant only by its digits, and a small model that does not yet find
-anything learns the digits' averages first. Here the tokens of the images that show the target are
-told as well: the more a head attends to them before the first digit, the smaller the loss. Later
-it would be told nothing: what has been written of the box tells where it is. Nothing is added to
-the model, and nothing of this is needed once it has learnt.
-
-Where targets are not known, as in files of records, nothing is told.
+anything learns the digits' averages first, for hours: what takes several looks gives no hint while
+one of them is missing. Here each look is told by itself (`migbench.training.looks`): the more a
+head attends to what its token is to look at, the smaller the loss. Nothing is added to the model,
+and nothing of this is needed once it has learnt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from migbench.training.encoding import Encoded, Encoder
+from migbench.training.encoding import Encoded, Encoder, Purpose
 
-LAYER = -2
-"""The layer that looks: those before it make out what is wanted, the last writes what was seen."""
-HEAD = 0
-OPENING = 2
-"""The tokens before the first digit: ``<|box_start|>`` and ``(``."""
-FROM, AT = "pointed_from", "pointed_at"
-"""What is added to a batch: (row, token, target) of shape (n, 3), and (targets, tokens)."""
+HEADS = {Purpose.NAME: (1, 0), Purpose.MATCH: (1, 2), Purpose.ANSWER: (-2, 0)}
+"""Layer and head that take each look. The layer before the last answers: those before it make out
+what is wanted, and the last writes what was seen."""
+BY, AT = "by", "at"
 
 
 class Pointing:
-    """Tells one head of a language model where to look, as part of the loss."""
+    """Tells heads of a language model where to look."""
 
     def __init__(self, model: Any, weight: float) -> None:
         """Listen to the attention of ``model``, which computes it with plain products for that."""
         language_model = model.model.language_model
         language_model.set_attn_implementation("eager")
         self._weight = weight
-        self._attended: Tensor | None = None
-        language_model.layers[LAYER].self_attn.register_forward_hook(self._listen)
+        self._attended: dict[int, Tensor] = {}
+        for layer in {layer for layer, _ in HEADS.values()}:
+            attention = language_model.layers[layer].self_attn
+            attention.register_forward_hook(partial(self._listen, layer))
 
-    def _listen(self, module: Any, arguments: Any, output: tuple[Tensor, Tensor]) -> None:
-        self._attended = output[1][:, HEAD] if module.training else None
+    def _listen(
+        self, layer: int, module: Any, arguments: Any, output: tuple[Tensor, Tensor]
+    ) -> None:
+        if module.training:
+            self._attended[layer] = output[1]
 
     def take(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """What `loss` needs of a batch; the model gets the rest."""
-        return {name: batch.pop(name) for name in (FROM, AT)} | {"labels": batch["labels"]}
+        named = [f"{purpose}_{part}" for purpose in Purpose for part in (BY, AT)]
+        return {name: batch.pop(name) for name in named} | {"labels": batch["labels"]}
+
+    def missed(self, batch: Mapping[str, Tensor]) -> dict[Purpose, Tensor]:
+        """How much of each look of the batch that the model has just seen went elsewhere, in nats.
+
+        The mean over the tokens that take the look.
+        """
+        missed = {}
+        for purpose, (layer, head) in HEADS.items():
+            row, place, look = batch[f"{purpose}_{BY}"].unbind(1)
+            at = batch[f"{purpose}_{AT}"]
+            attended = self._attended[layer]
+            heads = attended.shape[1]  # a toy has fewer
+            shares = (attended[row, head % heads, place].float() * at[look]).sum(1)
+            each = -shares.clamp(min=1e-30).log()
+            counts = torch.bincount(look, minlength=len(at))
+            missed[purpose] = torch.zeros(len(at)).to(each).index_add(0, look, each) / counts
+        return missed
 
     def loss(self, batch: Mapping[str, Tensor], answer_tokens: Tensor | int | None) -> Tensor:
         """What looking elsewhere adds to the loss of the batch that the model has just seen.
@@ -52,23 +71,31 @@ class Pointing:
         As the loss of the answers it is shared by the ``answer_tokens`` of a whole step; without
         them, by those of the batch.
         """
-        assert self._attended is not None
-        row, place, target = batch[FROM].unbind(1)
-        shares = self._attended[row, place].float()
-        shown = batch[AT][target]
-        missed = -(shares * shown).sum(1).clamp(min=1e-30).log()
+        total = torch.stack([each.sum() for each in self.missed(batch).values()]).sum()
         count = (batch["labels"] >= 0).sum() if answer_tokens is None else answer_tokens
-        self._attended = None
-        return self._weight * missed.sum() / OPENING / count
+        self._attended.clear()
+        return self._weight * total / count
 
 
 def collate(encoder: Encoder, examples: Sequence[Encoded]) -> dict[str, Tensor]:
-    """A batch, and what is to be looked at where each of its boxes begins."""
+    """A batch and its looks.
+
+    For each purpose they are (row, token, look) of shape (n, 3), and what is to be looked at, 0 or
+    1, of shape (looks, tokens).
+    """
     batch = encoder.batch(examples)
-    pointers = [(row, each) for row, example in enumerate(examples) for each in example.pointers]
-    shown = torch.zeros(len(pointers), batch["input_ids"].shape[1])
-    rows = []
-    for number, (row, pointer) in enumerate(pointers):
-        shown[number, torch.from_numpy(pointer.cells)] = 1.0
-        rows += [(row, place, number) for place in range(pointer.start, pointer.start + OPENING)]
-    return batch | {FROM: torch.tensor(rows, dtype=torch.long).view(-1, 3), AT: shown}
+    width = batch["input_ids"].shape[1]
+    for purpose in Purpose:
+        looks = [
+            (row, look)
+            for row, example in enumerate(examples)
+            for look in example.looks
+            if look.purpose is purpose
+        ]
+        at = torch.zeros(len(looks), width)
+        for number, (_, look) in enumerate(looks):
+            at[number, torch.from_numpy(look.at)] = 1.0
+        by = [(row, int(by), number) for number, (row, look) in enumerate(looks) for by in look.by]
+        batch[f"{purpose}_{BY}"] = torch.tensor(by, dtype=torch.long).view(-1, 3)
+        batch[f"{purpose}_{AT}"] = at
+    return batch

@@ -133,7 +133,7 @@ class Recipe(_Record, frozen=True):
     """A training.
 
     ``objective`` is what is learnt: ``answers``, or ``seeing`` (see `migbench.training.seeing`).
-    While answers are learnt, looking at what a box bounds counts like ``pointing`` tokens of the
+    While answers are learnt, each look that a token is told counts like ``pointing`` tokens of an
     answer (see `migbench.training.pointing`).
     ``trainer`` holds further arguments of transformers' `TrainingArguments`.
     """

@@ -18,12 +18,13 @@ from migbench.boxes import Box
 from migbench.data.images import ImageFolder
 from migbench.errors import UsageError
 from migbench.mini import ImageSet, Plan, Question, plan
-from migbench.mini.drawing import draw
+from migbench.mini.drawing import ask_about, draw_pages
 from migbench.mini.group import name_all
 from migbench.mini.scene import Page
 from migbench.tasks import find_task
 from migbench.training.answers import converse, converse_at_once
 from migbench.training.conversations import Conversation, Target
+from migbench.training.labels import Thing, things_of
 from migbench.training.records import RecordIndex
 
 if TYPE_CHECKING:
@@ -38,10 +39,14 @@ _PLANS_TRIED = 16
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation and its images, decoded, in RGB."""
+    """A conversation and its images, decoded, in RGB.
+
+    ``things`` are those of each image where they are known, as in drawn scenes.
+    """
 
     conversation: Conversation
     images: tuple[Image, ...]
+    things: tuple[tuple[Thing, ...], ...] = ()
 
 
 class Source(Protocol):
@@ -137,19 +142,22 @@ class SceneSource:
 
     def example(self, number: int) -> Example:
         """Draw one scene and ask about it."""
-        image_set = draw(self.plan(number), self._task, need_format=False)
+        plan = self.plan(number)
+        drawn = draw_pages(plan)
+        image_set = ask_about(plan, self._task, drawn, need_format=False)
+        things = tuple(map(tuple, things_of(plan, drawn)))
         names = [f"{self._task}/{number}_{place}.png" for place in range(len(image_set.images))]
         if self._at_once:
             asked = [_asked(question) for question in image_set.questions]
             identity = f"{self._task}-all-{number}"
             conversation = converse_at_once(identity, self._task, names, asked, self._grain)
-            return Example(conversation, image_set.images)
+            return Example(conversation, image_set.images, things)
         rng = np.random.default_rng([self._seed, number])
         chosen = rng.permutation(len(image_set.questions))[: self._turns]
         conversation = scene_conversation(
             image_set, self._task, str(number), names, chosen.tolist(), self._grain
         )
-        return Example(conversation, image_set.images)
+        return Example(conversation, image_set.images, things)
 
 
 def scene_conversation(

@@ -1,22 +1,25 @@
-"""Learning to look: what is told of an answer's boxes, and that a head learns to heed it."""
+"""Learning to look: what tokens are told to look at, and that heads learn to heed it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from migbench.boxes import Box
 from migbench.training.answers import write_box
 from migbench.training.conversations import Conversation, Exchange
-from migbench.training.encoding import Encoder, covered_cells
+from migbench.training.encoding import Encoder, Purpose
+from migbench.training.looks import LookingEncoder, covered_cells
 from migbench.training.metrics import METRICS, read_metrics
 from migbench.training.models import load_model
 from migbench.training.recipe import ModelChoice, Recipe, Stretch, find_recipe
-from migbench.training.sources import SceneSource
+from migbench.training.sources import Example, SceneSource
 from migbench.training.train import MODEL, train
 
 torch = pytest.importorskip("torch")
@@ -32,60 +35,96 @@ def test_a_box_covers_the_cells_that_lie_in_it() -> None:
 
 @pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("task", ["region", "object_tracking", "common_object"])
-def test_boxes_point_at_what_they_bound(checkpoint: Path, task: str, at_once: bool) -> None:
+def test_boxes_look_at_what_they_bound(checkpoint: Path, task: str, at_once: bool) -> None:
     encoder = Encoder(checkpoint, max_tokens=4096)
     source = SceneSource(task, seed=4, turns=1 if at_once else 3, at_once=at_once)
     example = source.example(2)
-    encoded = encoder.encode(example.conversation, example.images)
+    encoded = LookingEncoder(encoder)(example)
     targets = [each for turn in example.conversation.exchanges for each in turn.targets]
-    assert len(encoded.pointers) == len(targets) > 0
+    looks = [look for look in encoded.looks if look.purpose is Purpose.ANSWER]
+    assert len(looks) == len(targets) > 0
     images = np.unique(encoded.positions[0][encoded.tokens == encoder.image_id])
-    for pointer, target in zip(encoded.pointers, targets, strict=True):
-        written = encoder.tokenizer.decode(encoded.tokens[pointer.start :])
+    for look, target in zip(looks, targets, strict=True):
+        written = encoder.tokenizer.decode(encoded.tokens[look.by[0] :])
         assert written.startswith(write_box(target.box))
         assert target.image is not None
         grid = encoded.grids[target.image]
         rows, columns = grid.rows // 2, grid.columns // 2
-        time, down, right = encoded.positions[:, pointer.cells]
+        time, down, right = encoded.positions[:, look.at]
         assert set(time) == {images[target.image]}
         cells = (down - time) * columns + right - time
         assert cells.tolist() == covered_cells(target.box, rows, columns).tolist()
 
 
-def test_nothing_is_told_where_targets_are_unknown(checkpoint: Path) -> None:
+def test_a_name_looks_where_its_box_does(checkpoint: Path) -> None:
+    """Each name of a talk, at its end, whatever was asked before."""
     encoder = Encoder(checkpoint, max_tokens=4096)
-    exchange = Exchange("Where?", "<|box_start|>(1,2),(3,4)<|box_end|>")
-    assert encoder.encode(Conversation("", "x", (), (exchange,)), []).pointers == ()
+    encoded = LookingEncoder(encoder)(SceneSource("group_grounding", seed=1, turns=3).example(3))
+    looks = {
+        purpose: [each for each in encoded.looks if each.purpose is purpose] for purpose in Purpose
+    }
+    assert len(looks[Purpose.NAME]) == len(looks[Purpose.ANSWER]) == 3
+    for name, answer in zip(looks[Purpose.NAME], looks[Purpose.ANSWER], strict=True):
+        assert name.at.tolist() == answer.at.tolist()
+        assert name.by[0] < answer.by[0]
+        assert encoder.tokenizer.decode(encoded.tokens[name.by]) == "<|object_ref_end|>"
+    assert np.unique([each.by[0] for each in looks[Purpose.NAME]]).size == 3
 
 
-def batch_of(encoder: Encoder, tasks: tuple[str, ...] = ("region", "diff")) -> dict[str, Any]:
+def test_things_look_at_their_likes_in_earlier_images(checkpoint: Path) -> None:
+    """The thing of the first image is one of several in the second; others are nowhere else."""
+    encoder = Encoder(checkpoint, max_tokens=4096)
+    example = SceneSource("refer_grounding", seed=1).example(3)
+    encoded = LookingEncoder(encoder)(example)
+    (sought,) = {(each.meaning, each.colour) for each in example.things[0]}
+    others = {(each.meaning, each.colour) for each in example.things[1]} - {sought}
+    looks = [look for look in encoded.looks if look.purpose is Purpose.MATCH]
+    found = [look for look in looks if look.at.tolist() != [0]]
+    assert len(looks) - len(found) == len(others) > 0
+    (match,) = found
+    (answer,) = (look for look in encoded.looks if look.purpose is Purpose.ANSWER)
+    assert set(match.by) & set(answer.at), "what is asked for is what matches"
+    assert match.at.max() < min(look.by.min() for look in looks), "an image before"
+
+
+def test_nothing_is_told_where_nothing_is_known(checkpoint: Path) -> None:
+    encoder = Encoder(checkpoint, max_tokens=4096)
+    image = Image.new("RGB", (56, 56))
+    shown = Exchange("<image>Where?", "<|box_start|>(1,2),(3,4)<|box_end|>")
+    example = Example(Conversation("", "x", ("a",), (shown,)), (image,))
+    assert LookingEncoder(encoder)(example).looks == ()
+
+
+def batch_of(encoder: Encoder, tasks: Sequence[str]) -> dict[str, Any]:
     from migbench.training.pointing import collate
 
-    examples = [SceneSource(task, seed=2).example(1) for task in tasks]
-    batch = collate(encoder, [encoder.encode(each.conversation, each.images) for each in examples])
+    encode = LookingEncoder(encoder)
+    batch = collate(encoder, [encode(SceneSource(task, seed=2).example(1)) for task in tasks])
     batch["pixel_values"] = encoder.pixels.normalise(batch.pop("patches"))
     return batch
 
 
-def test_the_loss_is_what_a_head_looks_past(checkpoint: Path) -> None:
-    """Held to the attention that transformers itself reports, box by box."""
-    from migbench.training.pointing import AT, FROM, HEAD, LAYER, Pointing
+def test_the_loss_is_what_heads_look_past(checkpoint: Path) -> None:
+    """Held to the attention that transformers itself reports, look by look."""
+    from migbench.training.pointing import HEADS, Pointing
 
     encoder = Encoder(checkpoint, max_tokens=4096)
-    batch = batch_of(encoder)
+    tasks = ("region", "diff", "group_grounding")
+    batch = batch_of(encoder, tasks)
     model = load_model(ModelChoice(checkpoint=str(checkpoint)), checkpoint)
     pointing = Pointing(model.train(), 3.0)
     told = pointing.take(batch)
-    attended = model(**batch, output_attentions=True).attentions[LAYER][:, HEAD]
+    attended = model(**batch, output_attentions=True).attentions
     loss = pointing.loss(told, None)
     missed = []
-    for number, shown in enumerate(told[AT]):
-        places = told[FROM][told[FROM][:, 2] == number]
-        shares = [attended[row, place, shown > 0].sum() for row, place, _ in places]
-        missed.append(-torch.stack(shares).log().mean())
+    for row, task in enumerate(tasks):
+        for look in LookingEncoder(encoder)(SceneSource(task, seed=2).example(1)).looks:
+            layer, head = HEADS[look.purpose]
+            weights = attended[layer][row, head % attended[layer].shape[1]]
+            shares = weights[look.by][:, look.at].sum(1)
+            missed.append(-shares.log().mean())
     labelled = int((batch["labels"] >= 0).sum())
-    expected = 3.0 * torch.stack(missed).sum() / labelled
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(loss, 3.0 * torch.stack(missed).sum() / labelled)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +133,7 @@ def toy() -> Recipe:
     return changed(
         smoke,
         pointing=8.0,
-        phases=(Stretch(steps=8, shares={"single": 1}),),
+        phases=(Stretch(steps=8, shares={"single": 1, "refer_grounding": 1}),),
         save_every=2,
         log_every=1,
         watch=None,
@@ -112,12 +151,13 @@ def losses(folder: Path) -> list[float]:
     return [line["loss"] for line in read_metrics(folder / METRICS)]
 
 
-def test_a_head_learns_where_to_look(trained: Path) -> None:
+def test_heads_learn_where_to_look(trained: Path) -> None:
     from migbench.training.pointing import Pointing
 
     missed = []
+    tasks = ("single_grounding", "refer_grounding") * 2
     for folder in (trained / "start", trained / MODEL):
-        batch = batch_of(Encoder(folder, max_tokens=4096), ("single_grounding",) * 4)
+        batch = batch_of(Encoder(folder, max_tokens=4096), tasks)
         model = load_model(ModelChoice(checkpoint=str(folder)), folder)
         pointing = Pointing(model.train(), 1.0)
         told = pointing.take(batch)

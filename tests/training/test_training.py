@@ -273,7 +273,12 @@ def test_examples_that_cannot_be_made_are_replaced_and_named(
         broken.write_bytes(b"no picture")
     Image.new("RGB", (3000, 3)).save(sorted((folder / "images" / "refer_grounding").iterdir())[0])
     encoder = Encoder(checkpoint, max_tokens=4096)
-    examples = TrainingExamples(open_data(on_records, folder), encoder, tmp_path / SKIPPED, seed=0)
+    examples = TrainingExamples(
+        open_data(on_records, folder),
+        lambda each: encoder.encode(each.conversation, each.images),
+        tmp_path / SKIPPED,
+        seed=0,
+    )
     first = [examples[place].tokens.tolist() for place in range(len(examples))]
     named = [json.loads(line) for line in (tmp_path / SKIPPED).read_text().splitlines()]
     reasons = {line["reason"].partition(":")[0] for line in named}
