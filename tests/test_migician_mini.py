@@ -24,11 +24,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 HITS = {
-    "diff": 1,
-    "view_diff": 3,
-    "object_tracking": 2,
-    "group_grounding": 2,
-    "correspondence": 6,
+    "diff": 3,
+    "view_diff": 2,
+    "object_tracking": 3,
+    "multi_view": 3,
+    "region": 2,
+    "refer_grounding": 2,
+    "reasoning": 3,
+    "correspondence": 8,
 }
 """Hits among ten instances of each task, as measured."""
 
