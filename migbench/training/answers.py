@@ -7,6 +7,7 @@ Questions in the wording of MIG-Bench become exchanges in Qwen2-VL's dialect, th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from migbench.boxes import Box
 from migbench.dialects import PromptSet, ask, find_dialect
@@ -54,7 +55,7 @@ def converse_at_once(
     """
     form = find_task(kind).all_at_once
     assert form is not None, f"{kind} is not asked at once"
-    named = sorted(((form.number(text) or 0, target) for text, target in asked), key=_number)
+    named = sorted(((form.number(text) or 0, target) for text, target in asked), key=itemgetter(0))
     reference = REFERENCE_BOX.search(asked[0][0])
     text = form.question.format(box=reference.group() if reference else "")
     noun = form.noun.capitalize()
@@ -65,10 +66,6 @@ def converse_at_once(
     targets = tuple(target for _, target in named)
     exchange = Exchange(request.text(IMAGE), "\n".join(lines), targets)
     return Conversation(identity, kind, tuple(images), (exchange,))
-
-
-def _number(named: tuple[int, Target]) -> int:
-    return named[0]
 
 
 def write_box(box: Box, grain: int = 1) -> str:

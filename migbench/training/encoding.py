@@ -33,7 +33,7 @@ UNLABELLED = -100
 Tokens = NDArray[np.int64]
 
 
-class Purpose(StrEnum):
+class Aim(StrEnum):
     """Why a token looks elsewhere: to answer, to find what is named, or what was seen before."""
 
     ANSWER = "answer"
@@ -45,7 +45,7 @@ class Purpose(StrEnum):
 class Look:
     """These tokens, places ``by``, are to look at those of the places ``at``."""
 
-    purpose: Purpose
+    aim: Aim
     by: Tokens
     at: Tokens
 
@@ -94,9 +94,9 @@ class Encoder:
             max_pixels=max_pixels or pixels.max_pixels,
         )
         self._max_tokens = max_tokens
-        self.image_id = self._id("<|image_pad|>")
-        self.pad_id = self._id("<|endoftext|>")
-        self._end_ids = {self.pad_id, self._id("<|im_end|>")}
+        self.image_id = self.token_id("<|image_pad|>")
+        self.pad_id = self.token_id("<|endoftext|>")
+        self._end_ids = {self.pad_id, self.token_id("<|im_end|>")}
 
     def encode(self, conversation: Conversation, images: Sequence[Image]) -> Encoded:
         """Tokens and pixels of a conversation and its images.
@@ -185,6 +185,13 @@ class Encoder:
         text: str = self.tokenizer.decode(tokens[: ends[0]] if ends else tokens)
         return text
 
+    def token_id(self, token: str) -> int:
+        """The number of a token. Raises `DataError` where the tokenizer has none."""
+        number = self.tokenizer.convert_tokens_to_ids(token)
+        if number is None:
+            raise DataError(f"{self.tokenizer.name_or_path}: its tokenizer has no {token}")
+        return int(number)
+
     def _segments(self, exchanges: Sequence[Exchange]) -> Iterator[tuple[str, str]]:
         """What the chat template makes of the exchanges: before each answer, and the answer.
 
@@ -242,7 +249,7 @@ class Encoder:
             start = at + int(np.argmax(tokens[at:] == self.image_id))
             positions[:, at:start] = np.arange(count, count + start - at)
             count += start - at
-            rows, columns = grid.rows // self.pixels.merge, grid.columns // self.pixels.merge
+            rows, columns = self.pixels.cells(grid)
             at = start + rows * columns
             positions[0, start:at] = count
             positions[1, start:at] = count + np.repeat(np.arange(rows), columns)
@@ -250,12 +257,6 @@ class Encoder:
             count += max(rows, columns)
         positions[:, at:] = np.arange(count, count + len(tokens) - at)
         return positions
-
-    def _id(self, token: str) -> int:
-        number = self.tokenizer.convert_tokens_to_ids(token)
-        if number is None:
-            raise DataError(f"{self.tokenizer.name_or_path}: its tokenizer has no {token}")
-        return int(number)
 
 
 def _content(text: str) -> list[dict[str, str]]:

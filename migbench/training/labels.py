@@ -110,16 +110,14 @@ def _fractions(box: Box, whole: Box) -> tuple[float, float, float, float]:
 
 def label_cells(things: Sequence[Thing], rows: int, columns: int) -> CellLabels:
     """What each cell of a grid is to know."""
-    top, left = np.divmod(np.arange(rows * columns), columns)
-    cells = np.stack([left / columns, top / rows, (left + 1) / columns, (top + 1) / rows], axis=1)
+    cells = grid_cells(rows, columns)
     meanings = np.full(len(cells), -1)
     colours = np.full(len(cells), -1)
     marked = np.zeros(len(cells), np.float32)
     boxes = cells.copy()
     if things:
         found = np.array([thing.box for thing in things])
-        wide = np.minimum(cells[:, None, 2:], found[None, :, 2:])
-        overlap = np.prod(np.maximum(wide - np.maximum(cells[:, None, :2], found[:, :2]), 0), -1)
+        overlap = shared_areas(cells, found)
         areas = np.prod(found[:, 2:] - found[:, :2], -1)
         share = overlap / np.minimum(areas, 1 / (rows * columns))
         owner = np.argmax(share, axis=1)
@@ -129,3 +127,17 @@ def label_cells(things: Sequence[Thing], rows: int, columns: int) -> CellLabels:
         marked[owned] = np.array([thing.marked for thing in things], np.float32)[owner[owned]]
         boxes[owned] = found[owner[owned]]
     return CellLabels(meanings, colours, marked, boxes.astype(np.float32))
+
+
+def grid_cells(rows: int, columns: int) -> NDArray[np.float64]:
+    """The cells of a grid, row by row, as boxes in 0-1: shape (cells, 4)."""
+    top, left = np.divmod(np.arange(rows * columns), columns)
+    return np.stack([left / columns, top / rows, (left + 1) / columns, (top + 1) / rows], axis=1)
+
+
+def shared_areas(cells: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much each cell shares with each box, shapes (cells, 4) and (n, 4): (cells, n)."""
+    ends = np.minimum(cells[:, None, 2:], boxes[:, 2:])
+    starts = np.maximum(cells[:, None, :2], boxes[:, :2])
+    shared: NDArray[np.float64] = np.prod(np.maximum(ends - starts, 0), -1)
+    return shared

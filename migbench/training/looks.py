@@ -13,8 +13,8 @@ import numpy as np
 
 from migbench.boxes import Box
 from migbench.training.conversations import Target
-from migbench.training.encoding import UNLABELLED, Encoded, Encoder, Look, Purpose, Tokens
-from migbench.training.labels import Thing, label_cells
+from migbench.training.encoding import UNLABELLED, Aim, Encoded, Encoder, Look, Tokens
+from migbench.training.labels import Thing, grid_cells, label_cells, shared_areas
 from migbench.training.sources import Example
 
 OPENING = 2
@@ -28,8 +28,9 @@ class LookingEncoder:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        self._pixels = encoder.pixels
         self._box, self._name, self._end = (
-            encoder.tokenizer.convert_tokens_to_ids(token)
+            encoder.token_id(token)
             for token in ("<|box_start|>", "<|object_ref_end|>", "<|im_end|>")
         )
 
@@ -43,13 +44,9 @@ class LookingEncoder:
 
     def _cells(self, encoded: Encoded) -> list[Tokens]:
         """The places of each image's tokens."""
-        lengths = [self._encoder.pixels.tokens(grid) for grid in encoded.grids]
+        lengths = [self._pixels.tokens(grid) for grid in encoded.grids]
         places = np.flatnonzero(encoded.tokens == self._encoder.image_id)
         return np.split(places, np.cumsum(lengths)[:-1])
-
-    def _sides(self, encoded: Encoded, image: int) -> tuple[int, int]:
-        grid, merge = encoded.grids[image], self._encoder.pixels.merge
-        return grid.rows // merge, grid.columns // merge
 
     def _answers(
         self, encoded: Encoded, targets: Sequence[Target], cells: Sequence[Tokens]
@@ -62,23 +59,24 @@ class LookingEncoder:
         for start, target in zip(starts, targets, strict=False):  # a long talk is cut short
             if target.image is None:
                 continue
-            rows, columns = self._sides(encoded, target.image)
-            at = cells[target.image][covered_cells(target.box, rows, columns)]
-            yield Look(Purpose.ANSWER, np.arange(start, start + OPENING), at)
+            sides = self._pixels.cells(encoded.grids[target.image])
+            at = cells[target.image][covered_cells(target.box, *sides)]
+            yield Look(Aim.ANSWER, np.arange(start, start + OPENING), at)
             *_, before, asked = (-1, -1, *ends[ends < start])
             if len(name := names[(names > before) & (names < asked)]):
-                yield Look(Purpose.NAME, name[-1:], at)
+                yield Look(Aim.NAME, name[-1:], at)
 
     def _matches(
         self, encoded: Encoded, example: Example, cells: Sequence[Tokens]
     ) -> Iterator[Look]:
         """A thing looks at those in earlier images that look the same, or nowhere."""
         seen: dict[tuple[int, int], list[Tokens]] = {}
-        for image, (places, things) in enumerate(zip(cells, example.things, strict=False)):
-            for look, by in _by_look(things, places, *self._sides(encoded, image)):
+        shown = zip(cells, example.things, encoded.grids, strict=False)
+        for image, (places, things, grid) in enumerate(shown):
+            for look, by in _by_look(things, places, *self._pixels.cells(grid)):
                 before = seen.setdefault(look, [])
                 if image:
-                    yield Look(Purpose.MATCH, by, np.concatenate(before) if before else NOWHERE)
+                    yield Look(Aim.MATCH, by, np.concatenate(before) if before else NOWHERE)
                 before.append(by)
 
 
@@ -94,8 +92,6 @@ def _by_look(
 
 def covered_cells(box: Box, rows: int, columns: int) -> Tokens:
     """Which cells of a grid a box covers by a half, or, where there are none, covers most."""
-    top, left = np.divmod(np.arange(rows * columns), columns)
-    wide = np.minimum((left + 1) / columns, box.x2) - np.maximum(left / columns, box.x1)
-    high = np.minimum((top + 1) / rows, box.y2) - np.maximum(top / rows, box.y1)
-    share = np.maximum(wide, 0) * np.maximum(high, 0) * rows * columns
+    areas = shared_areas(grid_cells(rows, columns), np.array([box]))
+    share = areas[:, 0] * rows * columns
     return np.flatnonzero(share >= min(0.5, share.max()))

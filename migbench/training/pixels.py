@@ -89,7 +89,12 @@ class Pixels:
 
     def tokens(self, grid: Grid) -> int:
         """How many tokens of the prompt an image becomes."""
-        return grid.rows * grid.columns // self.merge**2
+        rows, columns = self.cells(grid)
+        return rows * columns
+
+    def cells(self, grid: Grid) -> tuple[int, int]:
+        """Rows and columns of an image's tokens."""
+        return grid.rows // self.merge, grid.columns // self.merge
 
     def normalise(self, patches: Tensor) -> Tensor:
         """Patches as the model takes them: float32, normalised, the one frame repeated."""

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from migbench.training.encoding import Encoded, Encoder, Purpose
+from migbench.training.encoding import Aim, Encoded, Encoder
 
-HEADS = {Purpose.NAME: (1, 0), Purpose.MATCH: (1, 2), Purpose.ANSWER: (-2, 0)}
+HEADS = {Aim.NAME: (1, 0), Aim.MATCH: (1, 2), Aim.ANSWER: (-2, 0)}
 """Layer and head that take each look. The layer before the last answers: those before it make out
 what is wanted, and the last writes what was seen."""
 BY, AT = "by", "at"
@@ -45,24 +45,24 @@ class Pointing:
 
     def take(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """What `loss` needs of a batch; the model gets the rest."""
-        named = [f"{purpose}_{part}" for purpose in Purpose for part in (BY, AT)]
+        named = [f"{aim}_{part}" for aim in Aim for part in (BY, AT)]
         return {name: batch.pop(name) for name in named} | {"labels": batch["labels"]}
 
-    def missed(self, batch: Mapping[str, Tensor]) -> dict[Purpose, Tensor]:
+    def missed(self, batch: Mapping[str, Tensor]) -> dict[Aim, Tensor]:
         """How much of each look of the batch that the model has just seen went elsewhere, in nats.
 
         The mean over the tokens that take the look.
         """
         missed = {}
-        for purpose, (layer, head) in HEADS.items():
-            row, place, look = batch[f"{purpose}_{BY}"].unbind(1)
-            at = batch[f"{purpose}_{AT}"]
+        for aim, (layer, head) in HEADS.items():
+            row, place, look = batch[f"{aim}_{BY}"].unbind(1)
+            at = batch[f"{aim}_{AT}"]
             attended = self._attended[layer]
             heads = attended.shape[1]  # a toy has fewer
             shares = (attended[row, head % heads, place].float() * at[look]).sum(1)
             each = -shares.clamp(min=1e-30).log()
             counts = torch.bincount(look, minlength=len(at))
-            missed[purpose] = torch.zeros(len(at)).to(each).index_add(0, look, each) / counts
+            missed[aim] = each.new_zeros(len(at)).index_add(0, look, each) / counts
         return missed
 
     def loss(self, batch: Mapping[str, Tensor], answer_tokens: Tensor | int | None) -> Tensor:
@@ -71,7 +71,7 @@ class Pointing:
         As the loss of the answers it is shared by the ``answer_tokens`` of a whole step; without
         them, by those of the batch.
         """
-        total = torch.stack([each.sum() for each in self.missed(batch).values()]).sum()
+        total = torch.cat(list(self.missed(batch).values())).sum()
         count = (batch["labels"] >= 0).sum() if answer_tokens is None else answer_tokens
         self._attended.clear()
         return self._weight * total / count
@@ -80,22 +80,22 @@ class Pointing:
 def collate(encoder: Encoder, examples: Sequence[Encoded]) -> dict[str, Tensor]:
     """A batch and its looks.
 
-    For each purpose they are (row, token, look) of shape (n, 3), and what is to be looked at, 0 or
+    For each aim they are (row, token, look) of shape (n, 3), and what is to be looked at, 0 or
     1, of shape (looks, tokens).
     """
     batch = encoder.batch(examples)
     width = batch["input_ids"].shape[1]
-    for purpose in Purpose:
+    for aim in Aim:
         looks = [
             (row, look)
             for row, example in enumerate(examples)
             for look in example.looks
-            if look.purpose is purpose
+            if look.aim is aim
         ]
         at = torch.zeros(len(looks), width)
         for number, (_, look) in enumerate(looks):
             at[number, torch.from_numpy(look.at)] = 1.0
         by = [(row, int(by), number) for number, (row, look) in enumerate(looks) for by in look.by]
-        batch[f"{purpose}_{BY}"] = torch.tensor(by, dtype=torch.long).view(-1, 3)
-        batch[f"{purpose}_{AT}"] = at
+        batch[f"{aim}_{BY}"] = torch.tensor(by, dtype=torch.long).view(-1, 3)
+        batch[f"{aim}_{AT}"] = at
     return batch

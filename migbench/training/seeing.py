@@ -67,9 +67,8 @@ class SeeingExamples:
         assert isinstance(source, SceneSource)
         images, things = draw_with_things(source.plan(number))
         prepared = [self._pixels.patches(image) for image in images]
-        merge = self._pixels.merge
         labels = tuple(
-            label_cells(seen, grid.rows // merge, grid.columns // merge)
+            label_cells(seen, *self._pixels.cells(grid))
             for seen, (_, grid) in zip(things, prepared, strict=True)
         )
         return Seen(

@@ -151,12 +151,12 @@ class SceneSource:
             asked = [_asked(question) for question in image_set.questions]
             identity = f"{self._task}-all-{number}"
             conversation = converse_at_once(identity, self._task, names, asked, self._grain)
-            return Example(conversation, image_set.images, things)
-        rng = np.random.default_rng([self._seed, number])
-        chosen = rng.permutation(len(image_set.questions))[: self._turns]
-        conversation = scene_conversation(
-            image_set, self._task, str(number), names, chosen.tolist(), self._grain
-        )
+        else:
+            rng = np.random.default_rng([self._seed, number])
+            chosen = rng.permutation(len(image_set.questions))[: self._turns]
+            conversation = scene_conversation(
+                image_set, self._task, str(number), names, chosen.tolist(), self._grain
+            )
         return Example(conversation, image_set.images, things)
 
 

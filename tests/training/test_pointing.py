@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from interrupted import interrupt, losses
 from PIL import Image
 
 from migbench.boxes import Box
 from migbench.training.answers import write_box
 from migbench.training.conversations import Conversation, Exchange
-from migbench.training.encoding import Encoder, Purpose
+from migbench.training.encoding import Aim, Encoder
 from migbench.training.looks import LookingEncoder, covered_cells
-from migbench.training.metrics import METRICS, read_metrics
 from migbench.training.models import load_model
 from migbench.training.recipe import ModelChoice, Recipe, Stretch, find_recipe
 from migbench.training.sources import Example, SceneSource
@@ -41,7 +41,7 @@ def test_boxes_look_at_what_they_bound(checkpoint: Path, task: str, at_once: boo
     example = source.example(2)
     encoded = LookingEncoder(encoder)(example)
     targets = [each for turn in example.conversation.exchanges for each in turn.targets]
-    looks = [look for look in encoded.looks if look.purpose is Purpose.ANSWER]
+    looks = [look for look in encoded.looks if look.aim is Aim.ANSWER]
     assert len(looks) == len(targets) > 0
     images = np.unique(encoded.positions[0][encoded.tokens == encoder.image_id])
     for look, target in zip(looks, targets, strict=True):
@@ -60,15 +60,13 @@ def test_a_name_looks_where_its_box_does(checkpoint: Path) -> None:
     """Each name of a talk, at its end, whatever was asked before."""
     encoder = Encoder(checkpoint, max_tokens=4096)
     encoded = LookingEncoder(encoder)(SceneSource("group_grounding", seed=1, turns=3).example(3))
-    looks = {
-        purpose: [each for each in encoded.looks if each.purpose is purpose] for purpose in Purpose
-    }
-    assert len(looks[Purpose.NAME]) == len(looks[Purpose.ANSWER]) == 3
-    for name, answer in zip(looks[Purpose.NAME], looks[Purpose.ANSWER], strict=True):
+    looks = {aim: [each for each in encoded.looks if each.aim is aim] for aim in Aim}
+    assert len(looks[Aim.NAME]) == len(looks[Aim.ANSWER]) == 3
+    for name, answer in zip(looks[Aim.NAME], looks[Aim.ANSWER], strict=True):
         assert name.at.tolist() == answer.at.tolist()
         assert name.by[0] < answer.by[0]
         assert encoder.tokenizer.decode(encoded.tokens[name.by]) == "<|object_ref_end|>"
-    assert np.unique([each.by[0] for each in looks[Purpose.NAME]]).size == 3
+    assert np.unique([each.by[0] for each in looks[Aim.NAME]]).size == 3
 
 
 def test_things_look_at_their_likes_in_earlier_images(checkpoint: Path) -> None:
@@ -78,11 +76,11 @@ def test_things_look_at_their_likes_in_earlier_images(checkpoint: Path) -> None:
     encoded = LookingEncoder(encoder)(example)
     (sought,) = {(each.meaning, each.colour) for each in example.things[0]}
     others = {(each.meaning, each.colour) for each in example.things[1]} - {sought}
-    looks = [look for look in encoded.looks if look.purpose is Purpose.MATCH]
+    looks = [look for look in encoded.looks if look.aim is Aim.MATCH]
     found = [look for look in looks if look.at.tolist() != [0]]
     assert len(looks) - len(found) == len(others) > 0
     (match,) = found
-    (answer,) = (look for look in encoded.looks if look.purpose is Purpose.ANSWER)
+    (answer,) = (look for look in encoded.looks if look.aim is Aim.ANSWER)
     assert set(match.by) & set(answer.at), "what is asked for is what matches"
     assert match.at.max() < min(look.by.min() for look in looks), "an image before"
 
@@ -119,7 +117,7 @@ def test_the_loss_is_what_heads_look_past(checkpoint: Path) -> None:
     missed = []
     for row, task in enumerate(tasks):
         for look in LookingEncoder(encoder)(SceneSource(task, seed=2).example(1)).looks:
-            layer, head = HEADS[look.purpose]
+            layer, head = HEADS[look.aim]
             weights = attended[layer][row, head % attended[layer].shape[1]]
             shares = weights[look.by][:, look.at].sum(1)
             missed.append(-shares.log().mean())
@@ -145,10 +143,6 @@ def trained(toy: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pointing") / "whole"
     assert train(toy, out).finished
     return out
-
-
-def losses(folder: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(folder / METRICS)]
 
 
 def test_heads_learn_where_to_look(trained: Path) -> None:
@@ -177,11 +171,6 @@ def test_smaller_batches_at_once_are_told_the_same(
 def test_interrupted_and_resumed_equals_uninterrupted(
     toy: Recipe, trained: Path, tmp_path: Path
 ) -> None:
-    def die(line: dict[str, Any]) -> None:
-        if line["step"] == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(toy, tmp_path, note=die)
+    interrupt(toy, tmp_path, step=5)
     assert train(toy, tmp_path).resumed_from == 4
     assert losses(tmp_path) == losses(trained)

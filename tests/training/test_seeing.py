@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interrupted import interrupt, losses
 
 from migbench.errors import UsageError
 from migbench.mini import plan
 from migbench.mini.drawing import draw_pages
 from migbench.training.labels import MEANINGS, Thing, draw_with_things, label_cells
-from migbench.training.metrics import METRICS, read_metrics
 from migbench.training.recipe import Recipe, Records, Scenes, Stretch, find_recipe
 from migbench.training.train import MODEL, train
 
@@ -96,22 +95,13 @@ def toy() -> Recipe:
     )
 
 
-def losses(folder: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(folder / METRICS)]
-
-
 def test_seeing_is_learnt_resumed_exactly_and_leaves_a_checkpoint(
     toy: Recipe, tmp_path: Path
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train(toy, whole).finished
 
-    def die(line: dict[str, Any]) -> None:
-        if line["step"] == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(toy, parts, note=die)
+    interrupt(toy, parts, step=3)
     assert train(toy, parts).resumed_from == 2
     assert losses(parts) == losses(whole)
     weights = [(each / MODEL / "model.safetensors").read_bytes() for each in (whole, parts)]

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from command_line import migbench
+from interrupted import interrupt
 from PIL import Image
 
 from migbench.errors import AdapterError, UsageError
@@ -64,12 +65,7 @@ def test_killed_and_resumed_equals_uninterrupted(
 ) -> None:
     out = tmp_path / "killed"
 
-    def die(line: dict[str, Any]) -> None:
-        if line["step"] == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(toy, out, note=die)
+    interrupt(toy, out, step=5)
     assert [step for step, _ in losses(out)] == [1, 2, 3, 4, 5]
     resumed = train(toy, out)
     calls = read_metrics_like(out / training.ENVIRONMENTS)
