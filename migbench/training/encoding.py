@@ -34,11 +34,24 @@ Tokens = NDArray[np.int64]
 
 
 class Aim(StrEnum):
-    """Why a token looks elsewhere: to answer, to find what is named, or what was seen before."""
+    """What a token looks elsewhere for."""
 
-    ANSWER = "answer"
-    NAME = "name"
+    PICTURE = "picture"
+    """An image's token: the number of its picture."""
+    KIND = "kind"
+    """A thing: those of its kind in earlier images."""
+    COLOUR = "colour"
+    """A thing: those of its colour in earlier images."""
     MATCH = "match"
+    """A thing: those of its kind and colour in earlier images."""
+    NAME = "name"
+    """A name in a question: what it names."""
+    NUMBER = "number"
+    """A box that begins: the number of the image or region asked for."""
+    CLUE = "clue"
+    """A box that begins: what tells which thing is meant."""
+    ANSWER = "answer"
+    """A box that begins: its target."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,16 @@ in another, and in the end the target. Each can be told only where things are kn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from migbench.boxes import Box
-from migbench.training.conversations import Target
+from migbench.training.clues import NOTHING, find_clue, find_target
 from migbench.training.encoding import UNLABELLED, Aim, Encoded, Encoder, Look, Tokens
-from migbench.training.labels import Thing, grid_cells, label_cells, shared_areas
+from migbench.training.labels import CellLabels
+from migbench.training.shown import Shown, shown_images
 from migbench.training.sources import Example
 
 OPENING = 2
@@ -22,76 +23,117 @@ OPENING = 2
 NOWHERE = np.array([0])
 """The very first token, to be looked at where there is nothing to be found."""
 
+_PICTURE = re.compile(r"Picture \d+: ?<\|vision_start\|>\Z")
+_PICTURE_TOKENS = 16
+"""What stands before an image, ``Picture 1: ``, has at most so many tokens."""
+
 
 class LookingEncoder:
     """Encodes examples, with what their tokens are to look at."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._pixels = encoder.pixels
         self._box, self._name, self._end = (
             encoder.token_id(token)
             for token in ("<|box_start|>", "<|object_ref_end|>", "<|im_end|>")
         )
+        self._digits = np.array([encoder.token_id(str(digit)) for digit in range(10)])
 
     def __call__(self, example: Example) -> Encoded:
         """The example as `Encoder.encode` has it, and its looks."""
         encoded = self._encoder.encode(example.conversation, example.images)
-        cells = self._cells(encoded)
-        targets = [each for turn in example.conversation.exchanges for each in turn.targets]
-        looks = (*self._answers(encoded, targets, cells), *self._matches(encoded, example, cells))
+        images = shown_images(self._encoder, example, encoded)
+        looks = (
+            *self._pictures(encoded, images),
+            *_likes(images),
+            *self._answers(encoded, example, images),
+        )
         return replace(encoded, looks=looks)
 
-    def _cells(self, encoded: Encoded) -> list[Tokens]:
-        """The places of each image's tokens."""
-        lengths = [self._pixels.tokens(grid) for grid in encoded.grids]
-        places = np.flatnonzero(encoded.tokens == self._encoder.image_id)
-        return np.split(places, np.cumsum(lengths)[:-1])
+    def _pictures(self, encoded: Encoded, images: Sequence[Shown]) -> Iterator[Look]:
+        """An image looks at the number that the chat gives it, if it does."""
+        for image in images:
+            start = int(image.places[0])
+            before = slice(max(0, start - _PICTURE_TOKENS), start)
+            if _PICTURE.search(self._encoder.tokenizer.decode(encoded.tokens[before])):
+                number = self._last_digit(encoded.tokens, before.start, start)
+                yield Look(Aim.PICTURE, image.places, number)
 
     def _answers(
-        self, encoded: Encoded, targets: Sequence[Target], cells: Sequence[Tokens]
+        self, encoded: Encoded, example: Example, images: Sequence[Shown]
     ) -> Iterator[Look]:
-        """A box that begins looks at its target; so does the name that the question gives."""
+        """A box that begins looks at what tells its target, and at that."""
         is_answer = encoded.labels != UNLABELLED
         starts = np.flatnonzero((encoded.tokens == self._box) & is_answer)
         names = np.flatnonzero((encoded.tokens == self._name) & ~is_answer)
         ends = np.flatnonzero(encoded.tokens == self._end)
+        kind = example.conversation.kind
+        targets = [each for turn in example.conversation.exchanges for each in turn.targets]
         for start, target in zip(starts, targets, strict=False):  # a long talk is cut short
-            if target.image is None:
+            if target.image is None or not images:
                 continue
-            sides = self._pixels.cells(encoded.grids[target.image])
-            at = cells[target.image][covered_cells(target.box, *sides)]
-            yield Look(Aim.ANSWER, np.arange(start, start + OPENING), at)
             *_, before, asked = (-1, -1, *ends[ends < start])
-            if len(name := names[(names > before) & (names < asked)]):
-                yield Look(Aim.NAME, name[-1:], at)
+            name = names[(names > before) & (names < asked)][-1:]
+            number = self._number(encoded, int(before) + 1, int(asked), int(start))
+            digit = self._digit(encoded, number)
+            by = np.arange(start, start + OPENING)
+            at = find_target(kind, images, target)
+            clue = find_clue(kind, images, target, digit, name)
+            if len(number):
+                yield Look(Aim.NUMBER, by, number)
+            if len(clue):
+                yield Look(Aim.CLUE, by, clue)
+            if len(name):
+                yield Look(Aim.NAME, name, at)
+            yield Look(Aim.ANSWER, by, at)
 
-    def _matches(
-        self, encoded: Encoded, example: Example, cells: Sequence[Tokens]
-    ) -> Iterator[Look]:
-        """A thing looks at those in earlier images that look the same, or nowhere."""
-        seen: dict[tuple[int, int], list[Tokens]] = {}
-        shown = zip(cells, example.things, encoded.grids, strict=False)
-        for image, (places, things, grid) in enumerate(shown):
-            for look, by in _by_look(things, places, *self._pixels.cells(grid)):
-                before = seen.setdefault(look, [])
-                if image:
-                    yield Look(Aim.MATCH, by, np.concatenate(before) if before else NOWHERE)
+    def _number(self, encoded: Encoded, before: int, asked: int, start: int) -> Tokens:
+        """The digit that says which image or region a box is for: the answer's own, or asked."""
+        opened = start
+        while encoded.labels[opened - 1] != UNLABELLED and encoded.tokens[opened - 1] != self._box:
+            opened -= 1
+        if opened < start:
+            return self._last_digit(encoded.tokens, opened, start)
+        digits = before + np.flatnonzero(np.isin(encoded.tokens[before:asked], self._digits))
+        for place in digits[::-1]:
+            after = self._encoder.tokenizer.decode(encoded.tokens[place + 1 : place + 3])
+            if after.startswith("th"):
+                return np.array([place])
+        return NOTHING
+
+    def _last_digit(self, tokens: Tokens, start: int, stop: int) -> Tokens:
+        return start + np.flatnonzero(np.isin(tokens[start:stop], self._digits))[-1:]
+
+    def _digit(self, encoded: Encoded, place: Tokens) -> int | None:
+        if not len(place):
+            return None
+        return int(np.flatnonzero(self._digits == encoded.tokens[place[0]])[0])
+
+
+def _likes(images: Sequence[Shown]) -> Iterator[Look]:
+    """A thing looks at those in earlier images that are like it, or nowhere."""
+    for aim, likeness in _LIKENESSES:
+        seen: dict[tuple[int, ...], list[Tokens]] = {}
+        for number, image in enumerate(images):
+            alike = likeness(image.labels)
+            for look in np.unique(alike[image.labels.meanings >= 0], axis=0):
+                by = image.places[(alike == look).all(axis=1) & (image.labels.meanings >= 0)]
+                before = seen.setdefault(tuple(look.tolist()), [])
+                if number:
+                    yield Look(aim, by, np.concatenate(before) if before else NOWHERE)
                 before.append(by)
 
 
-def _by_look(
-    things: Sequence[Thing], places: Tokens, rows: int, columns: int
-) -> Iterator[tuple[tuple[int, int], Tokens]]:
-    """The kinds and colours that an image shows, and which of its tokens show them."""
-    labels = label_cells(things, rows, columns)
-    looks = np.stack([labels.meanings, labels.colours], axis=1)
-    for meaning, colour in np.unique(looks[labels.meanings >= 0], axis=0):
-        yield (int(meaning), int(colour)), places[(looks == (meaning, colour)).all(axis=1)]
+def _kinds(labels: CellLabels) -> Tokens:
+    return labels.meanings[:, None]
 
 
-def covered_cells(box: Box, rows: int, columns: int) -> Tokens:
-    """Which cells of a grid a box covers by a half, or, where there are none, covers most."""
-    areas = shared_areas(grid_cells(rows, columns), np.array([box]))
-    share = areas[:, 0] * rows * columns
-    return np.flatnonzero(share >= min(0.5, share.max()))
+def _colours(labels: CellLabels) -> Tokens:
+    return labels.colours[:, None]
+
+
+def _both(labels: CellLabels) -> Tokens:
+    return np.stack([labels.meanings, labels.colours], axis=1)
+
+
+_LIKENESSES = ((Aim.KIND, _kinds), (Aim.COLOUR, _colours), (Aim.MATCH, _both))

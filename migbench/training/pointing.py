@@ -18,9 +18,20 @@ from torch import Tensor
 
 from migbench.training.encoding import Aim, Encoded, Encoder
 
-HEADS = {Aim.NAME: (1, 0), Aim.MATCH: (1, 2), Aim.ANSWER: (-2, 0)}
-"""Layer and head that take each look. The layer before the last answers: those before it make out
-what is wanted, and the last writes what was seen."""
+HEADS = {
+    Aim.PICTURE: (0, 0),
+    Aim.KIND: (0, 2),
+    Aim.NAME: (1, 0),
+    Aim.COLOUR: (1, 1),
+    Aim.MATCH: (1, 2),
+    Aim.CLUE: (2, 0),
+    Aim.NUMBER: (2, 2),
+    Aim.ANSWER: (3, 0),
+}
+"""Layer and head that take each look, counted round where a model has fewer. A look comes after
+those that it builds on: first likenesses, then what is asked for, then the answer."""
+WEIGHTS = {Aim.NAME: 2.0, Aim.ANSWER: 2.0}
+"""What a look of an aim counts, where it is not 1: these are few beside the likenesses."""
 BY, AT = "by", "at"
 
 
@@ -33,7 +44,8 @@ class Pointing:
         language_model.set_attn_implementation("eager")
         self._weight = weight
         self._attended: dict[int, Tensor] = {}
-        for layer in {layer for layer, _ in HEADS.values()}:
+        self._layers = len(language_model.layers)
+        for layer in {layer % self._layers for layer, _ in HEADS.values()}:
             attention = language_model.layers[layer].self_attn
             attention.register_forward_hook(partial(self._listen, layer))
 
@@ -57,8 +69,8 @@ class Pointing:
         for aim, (layer, head) in HEADS.items():
             row, place, look = batch[f"{aim}_{BY}"].unbind(1)
             at = batch[f"{aim}_{AT}"]
-            attended = self._attended[layer]
-            heads = attended.shape[1]  # a toy has fewer
+            attended = self._attended[layer % self._layers]
+            heads = attended.shape[1]
             shares = (attended[row, head % heads, place].float() * at[look]).sum(1)
             each = -shares.clamp(min=1e-30).log()
             counts = torch.bincount(look, minlength=len(at))
@@ -71,7 +83,8 @@ class Pointing:
         As the loss of the answers it is shared by the ``answer_tokens`` of a whole step; without
         them, by those of the batch.
         """
-        total = torch.cat(list(self.missed(batch).values())).sum()
+        missed = self.missed(batch)
+        total = torch.cat([WEIGHTS.get(aim, 1.0) * each for aim, each in missed.items()]).sum()
         count = (batch["labels"] >= 0).sum() if answer_tokens is None else answer_tokens
         self._attended.clear()
         return self._weight * total / count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from migbench.boxes import Box
 from migbench.training.answers import write_box
 from migbench.training.conversations import Conversation, Exchange
 from migbench.training.encoding import Aim, Encoder
-from migbench.training.looks import LookingEncoder, covered_cells
+from migbench.training.looks import LookingEncoder
 from migbench.training.models import load_model
 from migbench.training.recipe import ModelChoice, Recipe, Stretch, find_recipe
+from migbench.training.shown import covered_cells, shown_images
 from migbench.training.sources import Example, SceneSource
 from migbench.training.train import MODEL, train
+from model_adapters import tiny_qwen2_vl
 
 torch = pytest.importorskip("torch")
 
@@ -85,6 +88,93 @@ def test_things_look_at_their_likes_in_earlier_images(checkpoint: Path) -> None:
     assert match.at.max() < min(look.by.min() for look in looks), "an image before"
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("task", ["region", "object_tracking", "common_object", "multi_view"])
+def test_boxes_look_at_the_number_asked_for(checkpoint: Path, task: str, at_once: bool) -> None:
+    """The image's, or the cutting's, from the question or, asked at once, from the line begun."""
+    encoder = Encoder(checkpoint, max_tokens=4096)
+    source = SceneSource(task, seed=4, turns=1 if at_once else 3, at_once=at_once)
+    example = source.example(2)
+    encoded = LookingEncoder(encoder)(example)
+    numbers = [look for look in encoded.looks if look.aim is Aim.NUMBER]
+    answers = [look for look in encoded.looks if look.aim is Aim.ANSWER]
+    assert [look.by.tolist() for look in numbers] == [look.by.tolist() for look in answers]
+    read = [encoder.tokenizer.decode(encoded.tokens[look.at]) for look in numbers]
+    if at_once:
+        answer = example.conversation.exchanges[0].answer
+        assert read == re.findall(r"(?:Image|Region)-(\d):", answer)
+    else:
+        asked = [turn.question for turn in example.conversation.exchanges]
+        assert read == [re.findall(r"(\d)th", question)[-1] for question in asked]
+
+
+def clue_of(checkpoint: Path, task: str, number: int) -> tuple[Example, list[Any], list[Any]]:
+    """A scene, its images among the tokens, and what the first box that begins takes for a clue."""
+    encoder = Encoder(checkpoint, max_tokens=4096)
+    example = SceneSource(task, seed=3).example(number)
+    encoded = LookingEncoder(encoder)(example)
+    images = shown_images(encoder, example, encoded)
+    return example, images, [look.at.tolist() for look in encoded.looks if look.aim is Aim.CLUE]
+
+
+@pytest.mark.parametrize("task", ["object_tracking", "multi_view", "correspondence"])
+def test_what_is_marked_is_a_clue(checkpoint: Path, task: str) -> None:
+    example, images, (clue,) = clue_of(checkpoint, task, 1)
+    (marked,) = {each for each in example.things[0] if each.marked}
+    assert set(images[0].within(Box(*marked.box))) & set(clue)
+    assert set(clue) <= set(images[0].things())
+
+
+@pytest.mark.parametrize("task", ["refer_grounding", "reasoning"])
+def test_what_stands_alone_is_a_clue(checkpoint: Path, task: str) -> None:
+    _, images, (clue,) = clue_of(checkpoint, task, 1)
+    assert clue == images[0].things().tolist()
+
+
+def test_the_cutting_asked_for_is_a_clue(checkpoint: Path) -> None:
+    example, images, (clue,) = clue_of(checkpoint, "region", 2)
+    number = int(re.findall(r"(\d)th", example.conversation.exchanges[0].question)[-1])
+    assert set(clue) <= set(images[number].places)
+
+
+def test_what_images_share_is_a_clue(checkpoint: Path) -> None:
+    _, images, (clue,) = clue_of(checkpoint, "common_object", 2)
+    assert all(set(clue) & set(image.places) for image in images)
+
+
+def test_a_difference_has_no_clue(checkpoint: Path) -> None:
+    assert clue_of(checkpoint, "diff", 1)[2] == []
+
+
+def test_what_was_taken_away_is_looked_for_in_both_images(checkpoint: Path) -> None:
+    """The tokens of the first cannot know yet that it will be gone."""
+    encoder = Encoder(checkpoint, max_tokens=4096)
+    source = SceneSource("diff", seed=1)
+    drawn = (source.example(number) for number in range(20))
+    example = next(each for each in drawn if each.conversation.exchanges[0].targets[0].image == 0)
+    encoded = LookingEncoder(encoder)(example)
+    before, after = shown_images(encoder, example, encoded)
+    (look,) = (look for look in encoded.looks if look.aim is Aim.ANSWER)
+    box = example.conversation.exchanges[0].targets[0].box
+    assert look.at.tolist() == [*before.within(box), *after.within(box)]
+
+
+def test_images_look_at_their_numbers_where_the_chat_numbers_them(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    numbered = tiny_qwen2_vl.build(tmp_path / "numbered", numbered=True)
+    source = SceneSource("object_tracking", seed=4)
+    encoder = Encoder(numbered, max_tokens=4096)
+    encoded = LookingEncoder(encoder)(source.example(0))
+    looks = [look for look in encoded.looks if look.aim is Aim.PICTURE]
+    read = [encoder.tokenizer.decode(encoded.tokens[look.at]) for look in looks]
+    assert read == ["1", "2", "3", "4", "5", "6"]
+    places = np.concatenate([look.by for look in looks])
+    assert places.tolist() == np.flatnonzero(encoded.tokens == encoder.image_id).tolist()
+    plain = LookingEncoder(Encoder(checkpoint, max_tokens=4096))(source.example(0))
+    assert not [look for look in plain.looks if look.aim is Aim.PICTURE]
+
+
 def test_nothing_is_told_where_nothing_is_known(checkpoint: Path) -> None:
     encoder = Encoder(checkpoint, max_tokens=4096)
     image = Image.new("RGB", (56, 56))
@@ -104,7 +194,7 @@ def batch_of(encoder: Encoder, tasks: Sequence[str]) -> dict[str, Any]:
 
 def test_the_loss_is_what_heads_look_past(checkpoint: Path) -> None:
     """Held to the attention that transformers itself reports, look by look."""
-    from migbench.training.pointing import HEADS, Pointing
+    from migbench.training.pointing import HEADS, WEIGHTS, Pointing
 
     encoder = Encoder(checkpoint, max_tokens=4096)
     tasks = ("region", "diff", "group_grounding")
@@ -118,9 +208,9 @@ def test_the_loss_is_what_heads_look_past(checkpoint: Path) -> None:
     for row, task in enumerate(tasks):
         for look in LookingEncoder(encoder)(SceneSource(task, seed=2).example(1)).looks:
             layer, head = HEADS[look.aim]
-            weights = attended[layer][row, head % attended[layer].shape[1]]
-            shares = weights[look.by][:, look.at].sum(1)
-            missed.append(-shares.log().mean())
+            heads = attended[layer % len(attended)][row]
+            shares = heads[head % len(heads)][look.by][:, look.at].sum(1)
+            missed.append(-WEIGHTS.get(look.aim, 1.0) * shares.log().mean())
     labelled = int((batch["labels"] >= 0).sum())
     torch.testing.assert_close(loss, 3.0 * torch.stack(missed).sum() / labelled)
 
