@@ -58,7 +58,7 @@ def command(
 
     Packaged recipes: qwen2-vl-7b-stage1 and qwen2-vl-7b-stage2 (the paper's, eight GPUs);
     mini-seeing, mini-stage1 and mini-stage2 (the packaged miniature's, one after another);
-    mini-smoke (a toy, to see that it works) and by-heart.
+    mini-all (the same at one go), mini-smoke (a toy, to see that it works) and by-heart.
 
     \b
     Examples:
