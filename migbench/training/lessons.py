@@ -22,6 +22,10 @@ SKIPPED = "skipped.jsonl"
 """The examples that could not be used, in the training's folder."""
 
 
+SETTLED_BY = 64
+"""The scenes by whose tokens the vision tower's last layer is settled."""
+
+
 class Lesson(Protocol):
     """One objective at work. ``model`` is what is kept in the end, ``learner`` what is stepped."""
 
@@ -92,10 +96,11 @@ class Sight:
         self._pixels = encoder.pixels
 
     def finish(self) -> None:
-        """Bring the tokens to the size of the language model's own."""
+        """Spread the tokens evenly, in the size of the language model's own."""
         from migbench.training.seeing import settle
 
-        batch = self.collate([self.examples[place] for place in range(8)])
+        count = min(SETTLED_BY, len(self.examples))
+        batch = self.collate([self.examples[place] for place in range(count)])
         patches, grids = (
             batch[name].to(self.model.device) for name in ("patches", "image_grid_thw")
         )

@@ -33,6 +33,8 @@ DIGITS = 2
 """So many leading digits of an edge in thousandths are told one by one, as answers write them."""
 TOKEN_SIZE = 0.3
 """Root mean square of the tokens' numbers once the tower has learnt to see."""
+LEAST_SPREAD = 1e-3
+"""Directions in which the tokens vary less than this, beside the widest, count as if they did."""
 BACKGROUND_SHARE = 0.2
 """What a background token's box counts beside a thing's."""
 
@@ -154,15 +156,24 @@ def edge_digits(boxes: Tensor) -> Tensor:
 
 @torch.no_grad()
 def settle(tower: Any, pixel_values: Tensor, image_grid_thw: Tensor) -> None:
-    """Scale the tower's last layer so that its tokens have the size `TOKEN_SIZE`.
+    """Change the tower's last layer so that its tokens spread alike in all directions.
 
-    The heads read directions and leave the size to chance; a language model adds what it finds out
-    to the tokens, and can hardly change what is far larger than its own embeddings.
+    They get the size `TOKEN_SIZE` and the mean 0. The heads read what they need however little of
+    a token it is: most of it are boxes, colours and kinds are a thousandth. A language model that
+    compares tokens would learn of boxes first, and of colours late. What the heads could read is
+    still there, since nothing is lost but what hardly varies. Directions are not enlarged further
+    than to `LEAST_SPREAD` of the largest variance. It takes more tokens than a token has numbers.
     """
     last = tower.merger.mlp[-1]
-    size = tower(pixel_values, grid_thw=image_grid_thw).pooler_output.square().mean().sqrt()
-    last.weight.mul_(TOKEN_SIZE / size)
-    last.bias.mul_(TOKEN_SIZE / size)
+    tokens = tower(pixel_values, grid_thw=image_grid_thw).pooler_output.float()
+    mean = tokens.mean(0)
+    apart = tokens - mean
+    spread, directions = torch.linalg.eigh(apart.T @ apart / len(apart))
+    gains = (spread + LEAST_SPREAD * spread.max()).rsqrt()
+    even = directions * gains @ directions.T
+    even *= TOKEN_SIZE / (apart @ even).square().mean().sqrt()
+    last.weight.copy_(even @ last.weight)
+    last.bias.copy_(even @ (last.bias - mean))
 
 
 def edge_shares(boxes: Tensor) -> Tensor:

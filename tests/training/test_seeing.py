@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -17,6 +19,9 @@ from migbench.mini.drawing import draw_pages
 from migbench.training.labels import MEANINGS, Thing, draw_with_things, label_cells
 from migbench.training.recipe import Recipe, Records, Scenes, Stretch, find_recipe
 from migbench.training.train import MODEL, train
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 torch = pytest.importorskip("torch")
 
@@ -135,6 +140,39 @@ def _require_qwen2_vl(folder: Path) -> None:
     with torch.no_grad():
         tokens = model.model.visual(values, grid_thw=grids).pooler_output
     assert 0.5 * TOKEN_SIZE < float(tokens.square().mean().sqrt()) < 2 * TOKEN_SIZE
+
+
+class Tower(torch.nn.Module):
+    """Its last layer is all that `settle` knows of a vision tower."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.merger = torch.nn.Module()
+        self.merger.mlp = torch.nn.Sequential(torch.nn.Linear(12, 12))
+
+    def forward(self, pixel_values: Tensor, grid_thw: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(pooler_output=self.merger.mlp(pixel_values))
+
+
+def test_settled_tokens_spread_alike_in_all_directions() -> None:
+    """Sixteen times wider in one direction than in another before; nothing is lost."""
+    from migbench.training.seeing import TOKEN_SIZE, settle
+
+    random = torch.Generator().manual_seed(0)
+    values = torch.randn(600, 12, generator=random) * torch.logspace(1, -0.2, 12) + 3.0
+    tower, grids = Tower(), torch.tensor([[1, 20, 30]])
+    with torch.no_grad():
+        torch.nn.init.eye_(tower.merger.mlp[0].weight)
+        settle(tower, values, grids)
+        tokens = tower(values, grids).pooler_output
+    spread = torch.linalg.eigvalsh(torch.cov(tokens.T))
+    assert spread.max() < 1.4 * spread.min()
+    assert tokens.mean(0).abs().max() < 1e-4
+    assert tokens.square().mean().sqrt().item() == pytest.approx(TOKEN_SIZE, rel=1e-4)
+    back = torch.linalg.lstsq(torch.cat([tokens, torch.ones(600, 1)], 1), values).solution
+    torch.testing.assert_close(
+        torch.cat([tokens, torch.ones(600, 1)], 1) @ back, values, atol=0.01, rtol=0.01
+    )
 
 
 def test_records_cannot_teach_seeing(toy: Recipe, tmp_path: Path) -> None:
