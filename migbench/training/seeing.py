@@ -35,6 +35,8 @@ TOKEN_SIZE = 0.3
 """Root mean square of the tokens' numbers once the tower has learnt to see."""
 LEAST_SPREAD = 1e-3
 """Directions in which the tokens vary less than this, beside the widest, count as if they did."""
+MEANING_SHARE = COLOUR_SHARE = 4.0
+"""What the names of things count beside their boxes, which have twelve parts."""
 BACKGROUND_SHARE = 0.2
 """What a background token's box counts beside a thing's."""
 
@@ -139,8 +141,8 @@ class Seeing(nn.Module):
         )
         edge_loss += digit_loss.view(-1, 4 * DIGITS).sum(-1)
         loss = (
-            functional.cross_entropy(meaning, meanings + 1)
-            + functional.cross_entropy(colour, colours, ignore_index=-1)
+            MEANING_SHARE * functional.cross_entropy(meaning, meanings + 1)
+            + COLOUR_SHARE * functional.cross_entropy(colour, colours, ignore_index=-1)
             + functional.binary_cross_entropy_with_logits(mark, marked)
             + (edge_loss * weight).sum() / weight.sum()
         )
