@@ -25,4 +25,4 @@ def interrupt(recipe: Recipe, out: Path, step: int) -> None:
 
 def losses(folder: Path) -> list[float]:
     """The loss of every step that was logged."""
-    return [line["loss"] for line in read_metrics(folder / METRICS)]
+    return [line["loss"] for line in read_metrics(folder / METRICS) if "loss" in line]

@@ -109,6 +109,9 @@ def _show_line(line: dict[str, Any]) -> None:
     if "acc@0.5" in line:
         tasks = ", ".join(f"{task} {accuracy:.0f}" for task, accuracy in line["tasks"].items())
         click.echo(f"step {line['step']}: held-out Acc@0.5 {line['acc@0.5']:.1f} ({tasks})")
+    elif "read" in line:
+        read = ", ".join(f"{name} {share:.1f} %" for name, share in line["read"].items())
+        click.echo(f"step {line['step']}: read off held-out scenes: {read}")
     else:
         rate = f", learning rate {line['learning_rate']:.2e}" if "learning_rate" in line else ""
         click.echo(f"step {line['step']}: loss {line['loss']:.4f}{rate}")

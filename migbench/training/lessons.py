@@ -40,8 +40,8 @@ class Lesson(Protocol):
     def pointing(self) -> Any | None:
         """What is told beside the answers: a `migbench.training.pointing.Pointing`."""
 
-    def finish(self) -> None:
-        """What is to be done to the model once all is learnt."""
+    def finish(self) -> dict[str, float]:
+        """What is to be done to the model once all is learnt; what was measured in the end."""
 
 
 class Answers:
@@ -62,8 +62,9 @@ class Answers:
             self.pointing = Pointing(self.model, recipe.pointing)
         self.examples = TrainingExamples(data, encode, out / SKIPPED, recipe.seed)
 
-    def finish(self) -> None:
+    def finish(self) -> dict[str, float]:
         """Nothing more."""
+        return {}
 
 
 def _encode(encoder: Encoder, example: Example) -> Encoded:
@@ -93,18 +94,20 @@ class Sight:
             self.learner.load_state_dict(weights)
         self.examples = SeeingExamples(data, encoder)
         self.collate = collate
-        self._pixels = encoder.pixels
+        self._encoder = encoder
 
-    def finish(self) -> None:
+    def finish(self) -> dict[str, float]:
         """Spread the tokens evenly, in the size of the language model's own."""
-        from migbench.training.seeing import settle
+        from migbench.training.seeing import names_read, settle
 
+        read = names_read(self.learner, self._encoder)
         count = min(SETTLED_BY, len(self.examples))
         batch = self.collate([self.examples[place] for place in range(count)])
         patches, grids = (
             batch[name].to(self.model.device) for name in ("patches", "image_grid_thw")
         )
-        settle(self.model.model.visual, self._pixels.normalise(patches), grids)
+        settle(self.model.model.visual, self._encoder.pixels.normalise(patches), grids)
+        return read
 
 
 def make_lesson(

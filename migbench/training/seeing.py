@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from migbench.errors import UsageError
+from migbench.mini import Plan, plan
 from migbench.mini.shapes import COLOURS
 from migbench.training.data import TrainingData
 from migbench.training.encoding import Encoder
 from migbench.training.labels import MEANINGS, CellLabels, draw_with_things, label_cells
-from migbench.training.pixels import Grid
-from migbench.training.sources import SceneSource
+from migbench.training.pixels import Grid, Pixels
+from migbench.training.sources import GROUP, SceneSource
 
 BINS = 50
 """An edge is told as shares of the bins beside it; bins are 1/50 of the image apart."""
@@ -37,6 +38,8 @@ LEAST_SPREAD = 1e-3
 """Directions in which the tokens vary less than this, beside the widest, count as if they did."""
 MEANING_SHARE = COLOUR_SHARE = 4.0
 """What the names of things count beside their boxes, which have twelve parts."""
+READ_SCENES = 32
+"""The held-out scenes by which the heads are measured in the end."""
 BACKGROUND_SHARE = 0.2
 """What a background token's box counts beside a thing's."""
 
@@ -69,15 +72,17 @@ class SeeingExamples:
         name, number = self._data.mixture.draw(place)
         source = self._data.sources[name]
         assert isinstance(source, SceneSource)
-        images, things = draw_with_things(source.plan(number))
-        prepared = [self._pixels.patches(image) for image in images]
-        labels = tuple(
-            label_cells(seen, *self._pixels.cells(grid))
-            for seen, (_, grid) in zip(things, prepared, strict=True)
-        )
-        return Seen(
-            tuple(each for each, _ in prepared), tuple(grid for _, grid in prepared), labels
-        )
+        return _seen(self._pixels, source.plan(number))
+
+
+def _seen(pixels: Pixels, scene: Plan) -> Seen:
+    images, things = draw_with_things(scene)
+    prepared = [pixels.patches(image) for image in images]
+    labels = tuple(
+        label_cells(seen, *pixels.cells(grid))
+        for seen, (_, grid) in zip(things, prepared, strict=True)
+    )
+    return Seen(tuple(each for each, _ in prepared), tuple(grid for _, grid in prepared), labels)
 
 
 def collate(examples: Sequence[Seen]) -> dict[str, Tensor]:
@@ -147,6 +152,31 @@ class Seeing(nn.Module):
             + (edge_loss * weight).sum() / weight.sum()
         )
         return {"loss": loss}
+
+
+@torch.no_grad()
+def names_read(learner: Seeing, encoder: Encoder) -> dict[str, float]:
+    """How many of the things' cells in held-out scenes the heads name rightly, in percent.
+
+    The scenes are those of MIG-Mini's test split whose things have names: its combinations of kind
+    and colour are not trained on. What is not read here cannot be chosen by.
+    """
+    plans = [plan(GROUP, number, split="test") for number in range(READ_SCENES)]
+    batch = collate([_seen(encoder.pixels, each) for each in plans])
+    device = next(learner.parameters()).device
+    was_training = learner.training
+    learner.eval()
+    meaning, colour, *_ = learner.read(
+        encoder.pixels.normalise(batch["patches"].to(device)), batch["image_grid_thw"].to(device)
+    )
+    learner.train(was_training)
+    is_thing = batch["meanings"] >= 0
+    kinds = meaning.argmax(-1).cpu() - 1 == batch["meanings"]
+    colours = colour.argmax(-1).cpu() == batch["colours"]
+    return {
+        name: 100 * right[is_thing].float().mean().item()
+        for name, right in (("kinds", kinds), ("colours", colours))
+    }
 
 
 def edge_digits(boxes: Tensor) -> Tensor:

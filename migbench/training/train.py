@@ -138,7 +138,9 @@ def train(
     step = trainer.state.global_step
     finished = step == recipe.steps
     if finished:
-        lesson.finish()
+        measured = lesson.finish()
+        if measured and is_main:
+            diary({"step": step, "read": measured})
         if lesson.learner is lesson.model:
             trainer.save_model(str(out / "last"))
         else:

@@ -17,8 +17,9 @@ from migbench.errors import UsageError
 from migbench.mini import plan
 from migbench.mini.drawing import draw_pages
 from migbench.training.labels import MEANINGS, Thing, draw_with_things, label_cells
+from migbench.training.metrics import read_metrics
 from migbench.training.recipe import Recipe, Records, Scenes, Stretch, find_recipe
-from migbench.training.train import MODEL, train
+from migbench.training.train import METRICS, MODEL, train
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,6 +112,8 @@ def test_seeing_is_learnt_resumed_exactly_and_leaves_a_checkpoint(
     assert losses(parts) == losses(whole)
     weights = [(each / MODEL / "model.safetensors").read_bytes() for each in (whole, parts)]
     assert weights[0] == weights[1]
+    (read,) = (line["read"] for line in read_metrics(whole / METRICS) if "read" in line)
+    assert set(read) == {"kinds", "colours"}
     _require_qwen2_vl(whole / MODEL)
     answers = changed(
         find_recipe("mini-smoke"),
@@ -140,6 +143,35 @@ def _require_qwen2_vl(folder: Path) -> None:
     with torch.no_grad():
         tokens = model.model.visual(values, grid_thw=grids).pooler_output
     assert 0.5 * TOKEN_SIZE < float(tokens.square().mean().sqrt()) < 2 * TOKEN_SIZE
+
+
+def test_names_are_read_off_held_out_scenes(checkpoint: Path) -> None:
+    """Heads that always say the same are right where it is so."""
+    from migbench.training.encoding import Encoder
+    from migbench.training.models import load_model
+    from migbench.training.recipe import ModelChoice
+    from migbench.training.seeing import READ_SCENES, Seeing, names_read
+
+    model = load_model(ModelChoice(checkpoint=str(checkpoint)), checkpoint)
+    learner = Seeing(model.model.visual, model.config.text_config.hidden_size)
+    with torch.no_grad():
+        for head, said in (("meaning", 1 + MEANINGS.index("star")), ("colour", 2)):
+            learner.heads[head].weight.zero_()
+            learner.heads[head].bias.zero_()[said] = 1.0
+    encoder = Encoder(checkpoint, max_tokens=512)
+    read = names_read(learner, encoder)
+    assert learner.training
+    kinds, colours = [], []
+    for number in range(READ_SCENES):
+        images, things = draw_with_things(plan("group_grounding", number, split="test"))
+        for image, seen in zip(images, things, strict=True):
+            grid = encoder.pixels.patches(image)[1]
+            cells = label_cells(seen, *encoder.pixels.cells(grid))
+            kinds += cells.meanings[cells.meanings >= 0].tolist()
+            colours += cells.colours[cells.meanings >= 0].tolist()
+    stars = kinds.count(MEANINGS.index("star")) / len(kinds)
+    assert read["kinds"] == pytest.approx(100 * stars, rel=1e-5)
+    assert read["colours"] == pytest.approx(100 * colours.count(2) / len(colours), rel=1e-5)
 
 
 class Tower(torch.nn.Module):
