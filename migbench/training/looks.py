@@ -115,9 +115,9 @@ def _likes(images: Sequence[Shown]) -> Iterator[Look]:
     for aim, likeness in _LIKENESSES:
         seen: dict[tuple[int, ...], list[Tokens]] = {}
         for number, image in enumerate(images):
-            alike = likeness(image.labels)
-            for look in np.unique(alike[image.labels.meanings >= 0], axis=0):
-                by = image.places[(alike == look).all(axis=1) & (image.labels.meanings >= 0)]
+            places, alike = image.things(), likeness(image.labels)[image.labels.meanings >= 0]
+            for look in np.unique(alike, axis=0):
+                by = places[(alike == look).all(axis=1)]
                 before = seen.setdefault(tuple(look.tolist()), [])
                 if number:
                     yield Look(aim, by, np.concatenate(before) if before else NOWHERE)
