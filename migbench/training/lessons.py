@@ -6,7 +6,7 @@ begins: its vision tower learns what its tokens show (see `migbench.training.see
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,8 @@ SKIPPED = "skipped.jsonl"
 
 SETTLED_BY = 64
 """The scenes by whose tokens the vision tower's last layer is settled."""
+PRIMED_BY = 512
+"""The scenes by whose tokens a fresh language model is primed."""
 
 
 class Lesson(Protocol):
@@ -95,19 +97,49 @@ class Sight:
         self.examples = SeeingExamples(data, encoder)
         self.collate = collate
         self._encoder = encoder
+        self._recipe = recipe
 
     def finish(self) -> dict[str, float]:
-        """Spread the tokens evenly, in the size of the language model's own."""
+        """Spread the tokens evenly, in the size of the language model's own, and prime that."""
         from migbench.training.seeing import names_read, settle
 
         read = names_read(self.learner, self._encoder)
-        count = min(SETTLED_BY, len(self.examples))
-        batch = self.collate([self.examples[place] for place in range(count)])
-        patches, grids = (
-            batch[name].to(self.model.device) for name in ("patches", "image_grid_thw")
-        )
-        settle(self.model.model.visual, self._encoder.pixels.normalise(patches), grids)
+        tower = self.model.model.visual
+        batch = next(self._scenes(SETTLED_BY))
+        settle(tower, batch["pixel_values"], batch["image_grid_thw"])
+        if self._recipe.primed:
+            self._prime(tower)
         return read
+
+    def _scenes(self, count: int) -> Iterator[dict[str, Any]]:
+        """The first scenes, so many at a time as the tower is settled by."""
+        count = min(count, len(self.examples))
+        for start in range(0, count, SETTLED_BY):
+            places = range(start, min(start + SETTLED_BY, count))
+            batch = self.collate([self.examples[place] for place in places])
+            patches = batch.pop("patches").to(self.model.device)
+            batch["pixel_values"] = self._encoder.pixels.normalise(patches)
+            batch["image_grid_thw"] = batch["image_grid_thw"].to(self.model.device)
+            yield batch
+
+    def _prime(self, tower: Any) -> None:
+        from migbench.training.priming import prime
+
+        torch = untyped("torch")
+        shown: dict[str, list[Any]] = {"tokens": [], "meanings": [], "colours": [], "boxes": []}
+        for batch in self._scenes(PRIMED_BY):
+            with torch.no_grad():
+                seen = tower(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
+            batch["tokens"] = seen.pooler_output.float().cpu()
+            for name, parts in shown.items():
+                parts.append(batch[name])
+        language_model = self.model.model.language_model.cpu()
+        prime(
+            language_model,
+            **{name: torch.cat(parts) for name, parts in shown.items()},
+            token_id=self._encoder.token_id,
+            seed=self._recipe.seed,
+        )
 
 
 def make_lesson(

@@ -18,8 +18,6 @@ from migbench.training.labels import CellLabels
 from migbench.training.shown import Shown, shown_images
 from migbench.training.sources import Example
 
-OPENING = 2
-"""The tokens of a box before its first digit: ``<|box_start|>`` and ``(``."""
 NOWHERE = np.array([0])
 """The very first token, to be looked at where there is nothing to be found."""
 
@@ -33,9 +31,9 @@ class LookingEncoder:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._box, self._name, self._end = (
+        self._box, self._box_end, self._name, self._end = (
             encoder.token_id(token)
-            for token in ("<|box_start|>", "<|object_ref_end|>", "<|im_end|>")
+            for token in ("<|box_start|>", "<|box_end|>", "<|object_ref_end|>", "<|im_end|>")
         )
         self._digits = np.array([encoder.token_id(str(digit)) for digit in range(10)])
 
@@ -62,21 +60,22 @@ class LookingEncoder:
     def _answers(
         self, encoded: Encoded, example: Example, images: Sequence[Shown]
     ) -> Iterator[Look]:
-        """A box that begins looks at what tells its target, and at that."""
+        """The tokens of a box look at what tells its target, and at that."""
         is_answer = encoded.labels != UNLABELLED
         starts = np.flatnonzero((encoded.tokens == self._box) & is_answer)
+        stops = np.flatnonzero((encoded.tokens == self._box_end) & is_answer)
         names = np.flatnonzero((encoded.tokens == self._name) & ~is_answer)
         ends = np.flatnonzero(encoded.tokens == self._end)
         kind = example.conversation.kind
         targets = [each for turn in example.conversation.exchanges for each in turn.targets]
-        for start, target in zip(starts, targets, strict=False):  # a long talk is cut short
+        for start, stop, target in zip(starts, stops, targets, strict=False):  # a long talk is cut
             if target.image is None or not images:
                 continue
             *_, before, asked = (-1, -1, *ends[ends < start])
             name = names[(names > before) & (names < asked)][-1:]
             number = self._number(encoded, int(before) + 1, int(asked), int(start))
             digit = self._digit(encoded, number)
-            by = np.arange(start, start + OPENING)
+            by = np.arange(start, stop)
             at = find_target(kind, images, target)
             clue = find_clue(kind, images, target, digit, name)
             if len(number):

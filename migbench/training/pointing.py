@@ -20,16 +20,16 @@ from migbench.training.encoding import Aim, Encoded, Encoder
 
 HEADS = {
     Aim.PICTURE: (0, 0),
-    Aim.KIND: (0, 2),
+    Aim.COLOUR: (0, 2),
     Aim.NAME: (1, 0),
-    Aim.COLOUR: (1, 1),
+    Aim.NUMBER: (1, 1),
     Aim.MATCH: (1, 2),
+    Aim.KIND: (1, 3),
     Aim.CLUE: (2, 0),
-    Aim.NUMBER: (2, 2),
     Aim.ANSWER: (3, 0),
 }
 """Layer and head that take each look, counted round where a model has fewer. A look comes after
-those that it builds on: first likenesses, then what is asked for, then the answer."""
+those that it builds on: first likenesses and what is asked for, then the clue, then the answer."""
 WEIGHTS = {Aim.NAME: 2.0, Aim.ANSWER: 2.0}
 """What a look of an aim counts, where it is not 1: these are few beside the likenesses."""
 BY, AT = "by", "at"

@@ -132,7 +132,8 @@ class Machine(_Record, frozen=True):
 class Recipe(_Record, frozen=True):
     """A training.
 
-    ``objective`` is what is learnt: ``answers``, or ``seeing`` (see `migbench.training.seeing`).
+    ``objective`` is what is learnt: ``answers``, or ``seeing`` (see `migbench.training.seeing`);
+    with ``primed``, seeing ends with a fresh language model (see `migbench.training.priming`).
     While answers are learnt, each look that a token is told counts like ``pointing`` tokens of an
     answer (see `migbench.training.pointing`).
     ``trainer`` holds further arguments of transformers' `TrainingArguments`.
@@ -146,6 +147,7 @@ class Recipe(_Record, frozen=True):
     optimiser: Optimiser
     max_tokens: Whole
     objective: Literal["answers", "seeing"] = "answers"
+    primed: bool = False
     pointing: Annotated[float, Meta(ge=0)] = 0.0
     seed: int = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
@@ -162,6 +164,8 @@ class Recipe(_Record, frozen=True):
         named = {name for phase in self.phases for name in phase.shares}
         if unknown := sorted(named - self.sources.keys()):
             raise ValueError(f"phases name sources that do not exist: {', '.join(unknown)}")
+        if self.primed and self.objective != "seeing":
+            raise ValueError("'primed' goes with 'objective: seeing'")
         if self.batch.size % self.batch.per_device:
             raise ValueError("'batch.size' must be a multiple of 'batch.per_device'")
         if self.save_every % self.log_every:
