@@ -11,7 +11,10 @@ import pytest
 from migbench.errors import UsageError
 from migbench.mini.shapes import COLOURS, FAMILIAR
 from migbench.training.encoding import Aim, Encoder
-from migbench.training.recipe import find_recipe
+from migbench.training.models import load_model
+from migbench.training.recipe import ModelChoice, find_recipe
+from migbench.training.train import MODEL, train
+from migbench.training.vocabulary import read_merges
 from model_adapters import tiny_qwen2_vl
 
 torch = pytest.importorskip("torch")
@@ -25,8 +28,6 @@ CLASSES = 12.0
 def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = find_recipe("mini-seeing")
     assert recipe.model.sizes is not None
-    from migbench.training.vocabulary import read_merges
-
     return tiny_qwen2_vl.build(
         tmp_path_factory.mktemp("primed"),
         seed=0,
@@ -58,7 +59,6 @@ class MadeUp:
 
 @pytest.fixture(scope="module")
 def primed(numbered: Path) -> tuple[Any, MadeUp, Encoder]:
-    from migbench.training.models import load_model
     from migbench.training.priming import prime
 
     recipe = find_recipe("mini-seeing")
@@ -117,7 +117,6 @@ def test_names_are_looked_for_by_what_they_say(primed: tuple[Any, MadeUp, Encode
 
 
 def test_the_same_seed_makes_the_same_model(numbered: Path) -> None:
-    from migbench.training.models import load_model
     from migbench.training.priming import prime
 
     recipe, encoder = find_recipe("mini-seeing"), Encoder(numbered, max_tokens=4096)
@@ -132,11 +131,31 @@ def test_the_same_seed_makes_the_same_model(numbered: Path) -> None:
 
 
 def test_a_model_too_small_to_be_primed_is_refused(checkpoint: Path) -> None:
-    from migbench.training.models import load_model
     from migbench.training.priming import prime
-    from migbench.training.recipe import ModelChoice
 
     model = load_model(ModelChoice(checkpoint=str(checkpoint)), checkpoint)
     encoder = Encoder(checkpoint, max_tokens=4096)
     with pytest.raises(UsageError, match="primed"):
         prime(model.model.language_model, *MadeUp().draw(10), token_id=encoder.token_id, seed=0)
+
+
+def test_seeing_ends_with_a_primed_language_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is primed by is kept: digits and names have directions of their own."""
+    monkeypatch.setattr("migbench.training.lessons.SETTLED_BY", 16)
+    monkeypatch.setattr("migbench.training.lessons.PRIMED_BY", 40)
+    recipe = msgspec.structs.replace(find_recipe("mini-seeing").with_steps(1), workers=0)
+    assert train(recipe, tmp_path).finished
+    model = load_model(ModelChoice(checkpoint=str(tmp_path)), tmp_path / MODEL)
+    encoder = Encoder(tmp_path / MODEL, max_tokens=1024)
+    embeddings = model.model.language_model.embed_tokens.weight.detach()
+    named = [encoder.token_id(token) for token in ("3", "Ġstar", "Ġgreen", "the", "Ġimage")]
+    sizes = embeddings[named].norm(dim=1)
+    assert sizes[:3].min() > 0.9
+    assert sizes[3:].max() < 0.5
+
+
+def test_only_seeing_can_be_primed() -> None:
+    with pytest.raises(ValueError, match="primed"):
+        msgspec.structs.replace(find_recipe("mini-all"), primed=True)
