@@ -29,7 +29,9 @@ _GIB = 1 << 30
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="The training's folder."
 )
-@click.option("--start", metavar="FOLDER|HUB-ID", help="Start from this checkpoint instead.")
+@click.option(
+    "--model", "start", metavar="FOLDER|HUB-ID", help="Start from this checkpoint instead."
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Train for so many steps in all.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that prepare examples.")
 @click.option(
@@ -65,7 +67,7 @@ def command(
       migbench train --config mini-smoke --steps 50 --out toy
       migbench train --config qwen2-vl-7b-stage1 --data DATA --dry-run
       torchrun --nproc_per_node 8 -m migbench train --config qwen2-vl-7b-stage1 --data DATA --out S1
-      torchrun --nproc_per_node 8 -m migbench train --config qwen2-vl-7b-stage2 --start S1/model \\
+      torchrun --nproc_per_node 8 -m migbench train --config qwen2-vl-7b-stage2 --model S1/model \\
           --data DATA --out S2
       migbench merge-weights S1/model S2/model --out merged
 

@@ -112,7 +112,7 @@ def test_the_papers_figures_stand_in_the_recipes() -> None:
 
 @given(steps=st.integers(4, 30_000))
 def test_other_lengths_keep_the_phases_proportions(steps: int) -> None:
-    recipe = find_recipe("mini-stage1")
+    recipe = find_recipe("mini-smoke")
     scaled = recipe.with_steps(steps)
     assert scaled.steps == steps
     for phase, original in zip(scaled.phases, recipe.phases, strict=True):
@@ -123,7 +123,7 @@ def test_other_lengths_keep_the_phases_proportions(steps: int) -> None:
 
 def test_fewer_steps_than_phases_are_refused() -> None:
     with pytest.raises(UsageError, match="has 2 phases"):
-        find_recipe("mini-stage1").with_steps(1)
+        find_recipe("mini-smoke").with_steps(1)
 
 
 def test_an_unknown_recipe_lists_the_known() -> None:

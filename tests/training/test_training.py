@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from migbench.training.train import MODEL, last_checkpoint, train
 torch = pytest.importorskip("torch")
 
 changed = msgspec.structs.replace
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -317,7 +320,7 @@ def test_missing_data_is_named_source_by_source(on_records: Recipe, tmp_path: Pa
 
 def test_stage_2_begins_from_stage_1(uninterrupted: Path, tmp_path: Path) -> None:
     done = migbench(
-        "train", "--config", "mini-smoke", "--steps", 2, "--start", uninterrupted / MODEL,
+        "train", "--config", "mini-smoke", "--steps", 2, "--model", uninterrupted / MODEL,
         "--out", tmp_path / "second",
     )  # fmt: skip
     assert done.status == 0, done.err
@@ -327,6 +330,18 @@ def test_stage_2_begins_from_stage_1(uninterrupted: Path, tmp_path: Path) -> Non
         "--out", tmp_path / "merged",
     )  # fmt: skip
     assert merged.status == 0, merged.err
+
+
+def test_documented_commands_pass_through_torchrun() -> None:
+    """It would take an option of ours for its own wherever that is the beginning of one."""
+    from torch.distributed.run import get_args_parser
+
+    text = (ROOT / "docs" / "training.md").read_text("utf-8")
+    commands = re.findall(r"torchrun (.+ migbench train .+)", text)
+    assert any("--model" in each for each in commands)
+    for each in commands:
+        read = get_args_parser().parse_args(each.split())
+        assert read.training_script_args[0] == "train"
 
 
 def test_frozen_parts_stay(toy: Recipe, uninterrupted: Path, tmp_path: Path) -> None:
