@@ -66,7 +66,6 @@ STAGES = (
 DATA_PARTS = (
     Training("full data", "mini-all", ALL),
     Training("w/o grounding in several images", "mini-all", ONE_IMAGE),
-    Training("w/o free-form tasks", "mini-all", (*ONE_IMAGE, *SIX_TASKS)),
     Training("w/o single images", "mini-all", (*SIX_TASKS, *FREE_FORM)),
 )
 SEPARATE = tuple(Training(f"only {task}", "mini-stage1", (task,)) for task in SIX_TASKS)

@@ -27,67 +27,34 @@ from torch import Tensor
 
 from migbench.errors import UsageError
 from migbench.mini.shapes import COLOURS, FAMILIAR
+from migbench.training.discriminants import Reading, quietest, read_boxes, read_classes, span
 from migbench.training.encoding import Aim
 from migbench.training.labels import MEANINGS
 from migbench.training.pointing import HEADS
-from migbench.training.seeing import edge_digits
 
-KIND_NUMBERS, COLOUR_NUMBERS = 18, 7
-"""So many numbers tell kinds and colours apart."""
-PICTURES = 10
-"""Numbers of pictures are single digits."""
+SIZE = 64
+"""The numbers of a head."""
+KIND_NUMBERS, COLOUR_NUMBERS, PICTURES = 18, 7, 10
+"""So many tell kinds, colours and the numbers of pictures apart, which are single digits."""
+STEADY = 13
+"""From this rotary frequency on, they are hardly turned within an image set."""
+_HALF = SIZE // 2
+_STEADY = [place for turn in range(_HALF - 1, STEADY - 1, -1) for place in (turn, turn + _HALF)]
+BY_KIND, BY_COLOUR, BY_PICTURE, BY_DIGIT = (
+    _STEADY[start:stop]
+    for start, stop in pairwise(accumulate((0, KIND_NUMBERS, COLOUR_NUMBERS, PICTURES, 1)))
+)
+"""A head's places for kinds, colours, pictures and digits as such, kinds on the steadiest."""
+NEAR_TURNS = range(1, 8)
+"""The rotary frequencies that tell how far apart two tokens are."""
+NEAR = 2.5
+"""Square root of what each of them adds to the score of the tokens just before."""
 LIKE = 7.0
 """What two things of one kind, or one colour, add to the score of a look, in nats."""
-NEAR = 2.5
-"""Square root of what one rotary frequency adds to the score of the tokens just before."""
 COPIED, NUMBERED, NAMED, SOUGHT = 0.3, 0.1, 0.15, 0.7
 """Gains: of what is handed on, of picture numbers, of asking by name and by what was found."""
 ANY_DIGIT = 4.0
 """How much an image asks for digits as such."""
-PLACES = (KIND_NUMBERS, COLOUR_NUMBERS, PICTURES, 1)
-"""A head's numbers for kinds, colours, pictures and digits as such, from the steadiest on."""
-STEADY = 13
-"""From this rotary frequency on, a head's numbers are hardly turned within an image set."""
-NEAR_TURNS = (1, 8)
-"""The rotary frequencies that tell how far apart two tokens are."""
-NOISE_FLOOR = 0.01
-"""Of the mean variance within classes, added to each direction's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A linear map of tokens, shape (numbers, width), that tells classes apart.
-
-    ``zero`` (numbers,) is what it reads off the mean of the classes, ``classes`` are the values
-    that occur, ``centres`` (classes, numbers) what it reads off each beyond that.
-    """
-
-    weight: Tensor
-    zero: Tensor
-    classes: Tensor
-    centres: Tensor
-
-    @property
-    def gain(self) -> Tensor:
-        """The factor by which both sides of a comparison are to be enlarged, in a head of 64."""
-        like = self.centres.square().sum(1).mean()
-        gain: Tensor = (LIKE * 64**0.5 / like).sqrt()
-        return gain
-
-
-def read_classes(tokens: Tensor, classes: Tensor, numbers: int) -> Reading:
-    """Fisher's linear discriminants of tokens, shape (n, width), by their classes, shape (n,)."""
-    found, place = torch.unique(classes, return_inverse=True)
-    means = torch.stack([tokens[place == each].mean(0) for each in range(len(found))])
-    apart = tokens - means[place]
-    within = apart.T @ apart / len(apart)
-    floor = NOISE_FLOOR * within.diagonal().mean()
-    spread, directions = torch.linalg.eigh(within + floor * torch.eye(len(within)))
-    even = directions * spread.rsqrt() @ directions.T
-    middle = means.mean(0)
-    *_, widest = torch.linalg.svd((means - middle) @ even, full_matrices=False)
-    weight = widest[:numbers] @ even
-    return Reading(weight, weight @ middle, found, (means - middle) @ weight.T)
 
 
 class _Layer:
@@ -102,11 +69,15 @@ class _Layer:
         self._size = attention.head_dim
         self._handed: dict[int, int] = {}
 
-    def asks(self, head: int, places: Sequence[int], weight: Tensor, bias: Tensor | float) -> None:
+    def asks(
+        self, head: int, places: Sequence[int], weight: Tensor | float, bias: Tensor | float
+    ) -> None:
         """The query's numbers at these places of a head."""
         _lay(self._attention.q_proj, head * self._size, places, weight, bias)
 
-    def shows(self, head: int, places: Sequence[int], weight: Tensor, bias: Tensor | float) -> None:
+    def shows(
+        self, head: int, places: Sequence[int], weight: Tensor | float, bias: Tensor | float
+    ) -> None:
         """The key's, as this head sees it."""
         start = head // self._sharing * self._size
         _lay(self._attention.k_proj, start, places, weight, bias)
@@ -125,11 +96,35 @@ class _Layer:
 
 
 def _lay(
-    projection: Any, start: int, places: Sequence[int], weight: Tensor, bias: Tensor | float
+    projection: Any,
+    start: int,
+    places: Sequence[int],
+    weight: Tensor | float,
+    bias: Tensor | float,
 ) -> None:
     rows = start + torch.tensor(places)
     projection.weight[rows] = weight
     projection.bias[rows] = bias
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the tower's tokens show, and directions of the language model's own; (n, width) each."""
+
+    kind: Reading
+    colour: Reading
+    box: Tensor
+    content: Tensor
+    digit: Tensor
+    picture: Tensor
+    kinds_in: Tensor
+    likes_in: Tensor
+    word: Tensor
+
+    @property
+    def readings(self) -> tuple[tuple[Sequence[int], Reading], ...]:
+        """Kind and colour, and where a head has them."""
+        return (BY_KIND, self.kind), (BY_COLOUR, self.colour)
 
 
 @torch.no_grad()
@@ -151,67 +146,19 @@ def prime(
     config = language_model.config
     sharing = config.num_attention_heads // config.num_key_value_heads
     layers = [_Layer(each.self_attn, sharing) for each in language_model.layers]
-    size, width = language_model.layers[0].self_attn.head_dim, config.hidden_size
-    if (size, sharing, config.num_key_value_heads) != (64, 2, 2) or len(layers) < 4:
+    heads = (language_model.layers[0].self_attn.head_dim, sharing, config.num_key_value_heads)
+    if heads != (SIZE, 2, 2) or len(layers) < 4:
         raise UsageError(
             "'primed' takes a model of at least 4 layers with 4 heads of 64, 2 of keys"
         )
     _renew(language_model, config.initializer_range, seed)
-
     tokens = tokens * (tokens.square().mean(1, keepdim=True) + config.rms_norm_eps).rsqrt()
-    is_thing = meanings >= 0
-    things = tokens[is_thing]
-    kind = read_classes(things, meanings[is_thing], KIND_NUMBERS)
-    colour = read_classes(things, colours[is_thing], COLOUR_NUMBERS)
-    box = _read_boxes(things, boxes[is_thing], size)
-    content, _ = torch.linalg.qr(torch.cat([kind.weight, colour.weight]).T)
-    content = content.T
-    names = len(FAMILIAR) + len(COLOURS)
-    digit, picture, kinds_in, likes_in, word = torch.split(
-        _quietest(tokens, content), [PICTURES] * 4 + [names]
-    )
-    asked_by_name = _words(language_model, token_id, digit, word, kind, colour)
-
-    steady = [place for turn in range(31, STEADY - 1, -1) for place in (turn, turn + size // 2)]
-    by_kind, by_colour, by_picture, by_digit = (
-        steady[slice(*ends)] for ends in pairwise(accumulate((0, *PLACES)))
-    )
-    readings = ((by_kind, kind), (by_colour, colour))
-    near, nothing = range(*NEAR_TURNS), torch.zeros(1, width)
-    at = {aim: head for aim, (_, head) in HEADS.items()}
-    of = {aim: layers[layer] for aim, (layer, _) in HEADS.items()}
-
-    low, beside = of[Aim.PICTURE], at[Aim.PICTURE] + 1
-    for head in (at[Aim.PICTURE], beside):
-        low.shows(head, near, nothing, NEAR)
-        low.asks(head, near, nothing, NEAR)
-    low.shows(beside, by_digit, digit.sum(0, keepdim=True), 0.0)
-    low.asks(at[Aim.PICTURE], by_digit, nothing, ANY_DIGIT)
-    low.hands_on(at[Aim.PICTURE], digit, NUMBERED * picture)
-    low.hands_on(beside, word, COPIED * word)
-
-    for aim in (Aim.COLOUR, Aim.NAME, Aim.MATCH, Aim.ANSWER):
-        for places, each in readings:
-            of[aim].shows(at[aim], places, each.gain * each.weight, -each.gain * each.zero)
-    for aim in (Aim.NAME, Aim.MATCH, Aim.ANSWER):
-        of[aim].shows(at[aim], by_picture, picture, 0.0)
-    likenesses = ((Aim.KIND, readings[:1]), (Aim.COLOUR, readings[1:]), (Aim.MATCH, readings))
-    for aim, compared in likenesses:
-        for places, each in compared:
-            of[aim].asks(at[aim], places, each.gain * each.weight, -each.gain * each.zero)
-        of[aim].asks(at[aim], near, nothing, -NEAR)  # not in the same image
-        of[aim].shows(at[aim], near, nothing, NEAR)
-    for (places, each), named in zip(readings, asked_by_name, strict=True):
-        of[Aim.NAME].asks(at[Aim.NAME], places, NAMED * each.gain * named, 0.0)
-        of[Aim.ANSWER].asks(at[Aim.ANSWER], places, SOUGHT * each.gain * each.weight, 0.0)
-    of[Aim.ANSWER].asks(at[Aim.ANSWER], by_picture, picture, 0.0)
-
-    of[Aim.NAME].hands_on(at[Aim.NAME], content, COPIED * content)
-    of[Aim.NUMBER].hands_on(at[Aim.NUMBER], digit, NUMBERED * picture)
-    of[Aim.KIND].hands_on(at[Aim.KIND], picture, NUMBERED * kinds_in)
-    of[Aim.MATCH].hands_on(at[Aim.MATCH], picture, NUMBERED * likes_in)
-    of[Aim.CLUE].hands_on(at[Aim.CLUE], content, COPIED * content)
-    of[Aim.ANSWER].hands_on(at[Aim.ANSWER], box, COPIED * box)
+    known = _learn(tokens, meanings, colours, boxes)
+    _name(language_model.embed_tokens.weight, token_id, known)
+    looks = {aim: (layers[layer], head) for aim, (layer, head) in HEADS.items()}
+    _prime_numbers_and_names(looks, known)
+    _prime_likenesses(looks, known)
+    _prime_answers(looks, known)
 
 
 def _renew(language_model: Any, spread: float, seed: int) -> None:
@@ -223,44 +170,85 @@ def _renew(language_model: Any, spread: float, seed: int) -> None:
             parameter.fill_(1.0 if "norm" in name else 0.0)
 
 
-def _read_boxes(things: Tensor, boxes: Tensor, numbers: int) -> Tensor:
-    """The directions, shape (numbers, width), in which tokens tell their things' boxes best."""
-    digits = edge_digits(boxes).unbind(1)
-    told = [read_classes(things, each, PICTURES - 1).weight for each in digits]
-    ones = torch.cat([things, torch.ones(len(things), 1)], 1)
-    edges = torch.linalg.lstsq(ones, torch.cat([boxes, boxes.square()], 1)).solution[:-1].T
-    widest: Tensor = torch.linalg.svd(torch.cat([*told, 20.0 * edges]), full_matrices=False)[2]
-    return widest[:numbers]
+def _learn(tokens: Tensor, meanings: Tensor, colours: Tensor, boxes: Tensor) -> _Known:
+    is_thing = meanings >= 0
+    things, score = tokens[is_thing], LIKE * SIZE**0.5
+    kind = read_classes(things, meanings[is_thing], KIND_NUMBERS).scaled(score)
+    colour = read_classes(things, colours[is_thing], COLOUR_NUMBERS).scaled(score)
+    content = span(kind, colour)
+    counts = [PICTURES] * 4 + [len(FAMILIAR) + len(COLOURS)]
+    own = torch.split(quietest(tokens, content, sum(counts)), counts)
+    return _Known(kind, colour, read_boxes(things, boxes[is_thing], SIZE), content, *own)
 
 
-def _quietest(tokens: Tensor, content: Tensor) -> Tensor:
-    """Directions beside the content, in which images' tokens vary least: for digits and words."""
-    beside = torch.eye(tokens.shape[1]) - content.T @ content
-    spread = beside @ (tokens.T @ tokens / len(tokens)) @ beside
-    directions: Tensor = torch.linalg.eigh(spread + 1e3 * content.T @ content)[1]
-    return directions.T[: 4 * PICTURES + len(FAMILIAR) + len(COLOURS)]
-
-
-def _words(
-    language_model: Any,
-    token_id: Callable[[str], int],
-    digit: Tensor,
-    word: Tensor,
-    kind: Reading,
-    colour: Reading,
-) -> tuple[Tensor, Tensor]:
-    """Give digits and names directions of their own; the maps from names to what is read there."""
-    embeddings = language_model.embed_tokens.weight
-    for number, direction in enumerate(digit):
+def _name(embeddings: Tensor, token_id: Callable[[str], int], known: _Known) -> None:
+    """Give digits and names directions of their own."""
+    for number, direction in enumerate(known.digit):
         embeddings[token_id(str(number))] += direction
-    for name, direction in zip((*FAMILIAR, *COLOURS), word, strict=True):
+    for name, direction in zip((*FAMILIAR, *COLOURS), known.word, strict=True):
         embeddings[token_id(f"Ġ{name}")] += direction
-    places = (tuple(MEANINGS.index(name) for name in FAMILIAR), tuple(range(len(COLOURS))))
-    maps = []
-    for reading, values, own in zip(
-        (kind, colour), places, (word[: len(FAMILIAR)], word[len(FAMILIAR) :]), strict=True
-    ):
-        known = torch.isin(torch.tensor(values), reading.classes)
-        rows = torch.searchsorted(reading.classes, torch.tensor(values)[known])
-        maps.append(reading.centres[rows].T @ own[known])
-    return maps[0], maps[1]
+
+
+Looks = dict[Aim, tuple[_Layer, int]]
+"""The layer and the head that take each look."""
+
+
+def _prime_numbers_and_names(looks: Looks, known: _Known) -> None:
+    """An image takes up the digit just before it, and each token the names just before it."""
+    layer, head = looks[Aim.PICTURE]
+    beside = head + 1
+    for each in (head, beside):
+        layer.shows(each, NEAR_TURNS, 0.0, NEAR)
+        layer.asks(each, NEAR_TURNS, 0.0, NEAR)
+    layer.shows(head, BY_DIGIT, known.digit.sum(0, keepdim=True), 0.0)
+    layer.asks(head, BY_DIGIT, 0.0, ANY_DIGIT)
+    layer.hands_on(head, known.digit, NUMBERED * known.picture)
+    layer.hands_on(beside, known.word, COPIED * known.word)
+
+
+def _prime_likenesses(looks: Looks, known: _Known) -> None:
+    """Things ask for their likes in other images, names for what they name."""
+    compared = {
+        Aim.KIND: known.readings[:1],
+        Aim.COLOUR: known.readings[1:],
+        Aim.MATCH: known.readings,
+    }
+    for aim, readings in compared.items():
+        layer, head = looks[aim]
+        for places, each in readings:
+            layer.shows(head, places, each.weight, -each.zero)
+            layer.asks(head, places, each.weight, -each.zero)
+        layer.shows(head, NEAR_TURNS, 0.0, NEAR)
+        layer.asks(head, NEAR_TURNS, 0.0, -NEAR)  # not in the same image
+    layer, head = looks[Aim.NAME]
+    kinds, colours = known.word[: len(FAMILIAR)], known.word[len(FAMILIAR) :]
+    values = [MEANINGS.index(name) for name in FAMILIAR], range(len(COLOURS))
+    for (places, each), value, own in zip(known.readings, values, (kinds, colours), strict=True):
+        layer.shows(head, places, each.weight, -each.zero)
+        layer.asks(head, places, NAMED * _meant(each, torch.tensor(value), own), 0.0)
+    layer.hands_on(head, known.content, COPIED * known.content)
+    for aim, own in ((Aim.KIND, known.kinds_in), (Aim.MATCH, known.likes_in)):
+        layer, head = looks[aim]
+        layer.hands_on(head, known.picture, NUMBERED * own)
+
+
+def _meant(reading: Reading, values: Tensor, own: Tensor) -> Tensor:
+    """The map, (numbers, width), from words' own directions to what is read where they are true."""
+    known = torch.isin(values, reading.classes)
+    rows = torch.searchsorted(reading.classes, values[known])
+    return reading.centres[rows].T @ own[known]
+
+
+def _prime_answers(looks: Looks, known: _Known) -> None:
+    """What is asked for, and where, tells the target; the target tells its box."""
+    layer, head = looks[Aim.NUMBER]
+    layer.hands_on(head, known.digit, NUMBERED * known.picture)
+    layer, head = looks[Aim.CLUE]
+    layer.hands_on(head, known.content, COPIED * known.content)
+    layer, head = looks[Aim.ANSWER]
+    for places, each in known.readings:
+        layer.shows(head, places, each.weight, -each.zero)
+        layer.asks(head, places, SOUGHT * each.weight, 0.0)
+    layer.shows(head, BY_PICTURE, known.picture, 0.0)
+    layer.asks(head, BY_PICTURE, known.picture, 0.0)
+    layer.hands_on(head, known.box, COPIED * known.box)

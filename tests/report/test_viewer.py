@@ -187,6 +187,7 @@ def test_the_command_serves_until_it_is_stopped(run: Path) -> None:
             (url,) = re.findall(r"^http://127\.0\.0\.1:\d+/", process.stdout.readline())
             with urllib.request.urlopen(url, timeout=60) as answer:
                 assert b'<script type="application/json" id="data">' in answer.read()
-        finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
