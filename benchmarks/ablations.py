@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import yaml
-from measuring import table
+from measuring import measured, table
 
 import migbench
 from migbench.training.recipe import find_recipe
 
 MIGBENCH = ("-m", "migbench")
+A_DAY = 86400.0
 COLUMNS = {task.key: task.column for task in migbench.load_tasks()}
 ONE_IMAGE = ("pair", "single")
 SIX_TASKS = (
@@ -82,10 +81,11 @@ class Bench:
 
     options: argparse.Namespace
     seed: int
-    folder: Path = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", self.options.work / f"seed-{self.seed}")
+    @property
+    def folder(self) -> Path:
+        """The seed's."""
+        return Path(self.options.work / f"seed-{self.seed}")
 
     def model(self, name: str) -> Path:
         """The finished checkpoint of a training or a merge."""
@@ -100,7 +100,6 @@ class Bench:
             self._call(*MIGBENCH, "merge-weights", *map(self.model, wanted.of), "--out", model)
             return
         recipe = self.folder / f"{wanted.name}.yaml"
-        recipe.parent.mkdir(parents=True, exist_ok=True)
         recipe.write_text(self._recipe(wanted), "utf-8")
         several = ("-m", "torch.distributed.run", "--nproc_per_node", self.options.processes)
         self._call(
@@ -140,27 +139,20 @@ class Bench:
         return yaml.safe_dump(msgspec.to_builtins(recipe), sort_keys=False)
 
     def _call(self, *command: object) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, *map(str, command)],
-            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise SystemExit(
-                f"{' '.join(map(str, command))}: {done.returncode}\n{done.stdout[-2000:]}"
-            )
+        measured([sys.executable, *map(str, command)], self.folder / "last.err", limit=A_DAY)
 
 
 def compare(options: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     """Figures of every model: by name and task, one of each seed."""
     found: dict[str, dict[str, list[float]]] = {}
+    own = {each.name: each.tasks for each in SEPARATE}
     for seed in options.seeds:
         bench = Bench(options, seed)
-        for name in ("base", *(each.name for each in PLAN)):
-            for wanted in (each for each in PLAN if each.name == name):
+        bench.folder.mkdir(parents=True, exist_ok=True)
+        for wanted in (None, *PLAN):
+            if wanted:
                 bench.make(wanted)
-            own = {each.name: each.tasks for each in SEPARATE}
+            name = wanted.name if wanted else "base"
             figures = bench.measure(name, own.get(name, tuple(COLUMNS)))
             print(seed, name, {key: round(each, 1) for key, each in figures.items()}, flush=True)
             for task, accuracy in figures.items():

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TIME_LIMIT = 1800.0
-"""Seconds after which a measured process is taken to hang, and killed."""
+"""Seconds after which a measured process is taken to hang, and killed, unless more are allowed."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,16 @@ class Usage:
     output: str
 
 
-def measured(command: Sequence[str], errors: Path) -> Usage:
-    """Run a command to its end; ``errors`` takes its stderr. Raises RuntimeError if it fails."""
+def measured(command: Sequence[str], errors: Path, limit: float = _TIME_LIMIT) -> Usage:
+    """Run a command to its end, in ``limit`` seconds; ``errors`` takes its stderr.
+
+    Raises RuntimeError if it fails.
+    """
     started = time.monotonic()
     output = errors.with_suffix(".out")
     with errors.open("wb") as err, output.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        watch = threading.Timer(_TIME_LIMIT, process.kill)
+        watch = threading.Timer(limit, process.kill)
         watch.start()
         try:
             _, status, used = os.wait4(process.pid, 0)

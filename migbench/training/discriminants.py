@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from migbench.training.seeing import edge_digits
+from migbench.training.seeing import edge_digits, evening
 
 NOISE_FLOOR = 0.01
 """Of the mean variance within classes, added to each direction's."""
@@ -38,11 +38,7 @@ def read_classes(tokens: Tensor, classes: Tensor, numbers: int) -> Reading:
     """Fisher's linear discriminants of tokens, shape (n, width), by their classes, shape (n,)."""
     found, place = torch.unique(classes, return_inverse=True)
     means = torch.stack([tokens[place == each].mean(0) for each in range(len(found))])
-    apart = tokens - means[place]
-    within = apart.T @ apart / len(apart)
-    floor = NOISE_FLOOR * within.diagonal().mean()
-    spread, directions = torch.linalg.eigh(within + floor * torch.eye(len(within)))
-    even = directions * spread.rsqrt() @ directions.T
+    even = evening(tokens - means[place], lambda spread: NOISE_FLOOR * spread.mean())
     middle = means.mean(0)
     *_, widest = torch.linalg.svd((means - middle) @ even, full_matrices=False)
     weight = widest[:numbers] @ even

@@ -47,11 +47,11 @@ class Aim(StrEnum):
     NAME = "name"
     """A name in a question: what it names."""
     NUMBER = "number"
-    """A box that begins: the number of the image or region asked for."""
+    """A token of a box: the number of the image or region asked for."""
     CLUE = "clue"
-    """A box that begins: what tells which thing is meant."""
+    """A token of a box: what tells which thing is meant."""
     ANSWER = "answer"
-    """A box that begins: its target."""
+    """A token of a box: its target."""
 
 
 @dataclass(frozen=True, slots=True)

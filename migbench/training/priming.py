@@ -32,8 +32,8 @@ from migbench.training.encoding import Aim
 from migbench.training.labels import MEANINGS
 from migbench.training.pointing import HEADS
 
-SIZE = 64
-"""The numbers of a head."""
+SIZE, SHARING = 64, 2
+"""The numbers of a head, and how many heads share their keys."""
 KIND_NUMBERS, COLOUR_NUMBERS, PICTURES = 18, 7, 10
 """So many tell kinds, colours and the numbers of pictures apart, which are single digits."""
 STEADY = 13
@@ -63,35 +63,33 @@ class _Layer:
     Heads that share keys and values show and hand on the same.
     """
 
-    def __init__(self, attention: Any, sharing: int) -> None:
+    def __init__(self, attention: Any) -> None:
         self._attention = attention
-        self._sharing = sharing
-        self._size = attention.head_dim
         self._handed: dict[int, int] = {}
 
     def asks(
         self, head: int, places: Sequence[int], weight: Tensor | float, bias: Tensor | float
     ) -> None:
         """The query's numbers at these places of a head."""
-        _lay(self._attention.q_proj, head * self._size, places, weight, bias)
+        _lay(self._attention.q_proj, head * SIZE, places, weight, bias)
 
     def shows(
         self, head: int, places: Sequence[int], weight: Tensor | float, bias: Tensor | float
     ) -> None:
         """The key's, as this head sees it."""
-        start = head // self._sharing * self._size
+        start = head // SHARING * SIZE
         _lay(self._attention.k_proj, start, places, weight, bias)
 
     def hands_on(self, head: int, read: Tensor, write: Tensor) -> None:
         """What the head reads off the tokens that it looks at is written into its own token."""
-        group = head // self._sharing
+        group = head // SHARING
         start = self._handed.get(group, 0)
         self._handed[group] = start + len(read)
-        first = group * self._size + start
+        first = group * SIZE + start
         self._attention.v_proj.weight[first : first + len(read)] = read
         output = self._attention.o_proj.weight
-        for each in range(group * self._sharing, (group + 1) * self._sharing):
-            columns = slice(each * self._size + start, each * self._size + start + len(read))
+        for each in range(group * SHARING, (group + 1) * SHARING):
+            columns = slice(each * SIZE + start, each * SIZE + start + len(read))
             output[:, columns] = write.T if each == head else 0.0
 
 
@@ -144,10 +142,9 @@ def prime(
     Raises `UsageError` where the model's heads are too small or too few for it.
     """
     config = language_model.config
-    sharing = config.num_attention_heads // config.num_key_value_heads
-    layers = [_Layer(each.self_attn, sharing) for each in language_model.layers]
-    heads = (language_model.layers[0].self_attn.head_dim, sharing, config.num_key_value_heads)
-    if heads != (SIZE, 2, 2) or len(layers) < 4:
+    heads = (config.num_attention_heads, config.num_key_value_heads)
+    layers = [_Layer(each.self_attn) for each in language_model.layers]
+    if heads != (4, 2) or config.hidden_size != 4 * SIZE or len(layers) < 4:
         raise UsageError(
             "'primed' takes a model of at least 4 layers with 4 heads of 64, 2 of keys"
         )

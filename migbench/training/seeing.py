@@ -9,7 +9,7 @@ what they could read stays in the tokens for the language model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,12 +200,21 @@ def settle(tower: Any, pixel_values: Tensor, image_grid_thw: Tensor) -> None:
     tokens = tower(pixel_values, grid_thw=image_grid_thw).pooler_output.float()
     mean = tokens.mean(0)
     apart = tokens - mean
-    spread, directions = torch.linalg.eigh(apart.T @ apart / len(apart))
-    gains = (spread + LEAST_SPREAD * spread.max()).rsqrt()
-    even = directions * gains @ directions.T
+    even = evening(apart, lambda spread: LEAST_SPREAD * spread.max())
     even *= TOKEN_SIZE / (apart @ even).square().mean().sqrt()
     last.weight.copy_(even @ last.weight)
     last.bias.copy_(even @ (last.bias - mean))
+
+
+def evening(apart: Tensor, floor: Callable[[Tensor], Tensor]) -> Tensor:
+    """The symmetric map, shape (width, width), after which tokens spread alike in all directions.
+
+    ``apart`` (n, width) are tokens less their mean. ``floor`` makes of their variances what is
+    added to each: directions that hardly vary are noise.
+    """
+    spread, directions = torch.linalg.eigh(apart.T @ apart / len(apart))
+    even: Tensor = directions * (spread + floor(spread)).rsqrt() @ directions.T
+    return even
 
 
 def edge_shares(boxes: Tensor) -> Tensor:

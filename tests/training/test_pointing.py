@@ -50,6 +50,8 @@ def test_boxes_look_at_what_they_bound(checkpoint: Path, task: str, at_once: boo
     for look, target in zip(looks, targets, strict=True):
         written = encoder.tokenizer.decode(encoded.tokens[look.by[0] :])
         assert written.startswith(write_box(target.box))
+        looking = encoder.tokenizer.decode(encoded.tokens[look.by])
+        assert looking + "<|box_end|>" == write_box(target.box), "every token of the box looks"
         assert target.image is not None
         grid = encoded.grids[target.image]
         rows, columns = grid.rows // 2, grid.columns // 2
@@ -109,7 +111,7 @@ def test_boxes_look_at_the_number_asked_for(checkpoint: Path, task: str, at_once
 
 
 def clue_of(checkpoint: Path, task: str, number: int) -> tuple[Example, list[Any], list[Any]]:
-    """A scene, its images among the tokens, and what the first box that begins takes for a clue."""
+    """A scene, its images among the tokens, and what its box takes for a clue."""
     encoder = Encoder(checkpoint, max_tokens=4096)
     example = SceneSource(task, seed=3).example(number)
     encoded = LookingEncoder(encoder)(example)

@@ -11,11 +11,9 @@ import pytest
 from migbench.errors import UsageError
 from migbench.mini.shapes import COLOURS, FAMILIAR
 from migbench.training.encoding import Aim, Encoder
-from migbench.training.models import load_model
+from migbench.training.models import load_model, start_checkpoint
 from migbench.training.recipe import ModelChoice, find_recipe
 from migbench.training.train import MODEL, train
-from migbench.training.vocabulary import read_merges
-from model_adapters import tiny_qwen2_vl
 
 torch = pytest.importorskip("torch")
 
@@ -26,15 +24,8 @@ CLASSES = 12.0
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = find_recipe("mini-seeing")
-    assert recipe.model.sizes is not None
-    return tiny_qwen2_vl.build(
-        tmp_path_factory.mktemp("primed"),
-        seed=0,
-        sizes=recipe.model.sizes,
-        merges=read_merges(recipe.model.merges),
-        numbered=True,
-    )
+    folder = tmp_path_factory.mktemp("primed")
+    return start_checkpoint(find_recipe("mini-seeing").model, folder, seed=0)
 
 
 class MadeUp:
