@@ -64,8 +64,8 @@ STAGES = (
 )
 DATA_PARTS = (
     Training("full data", "mini-all", ALL),
-    Training("w/o grounding in several images", "mini-all", ONE_IMAGE),
-    Training("w/o single images", "mini-all", (*SIX_TASKS, *FREE_FORM)),
+    Training("without grounding in several images", "mini-all", ONE_IMAGE),
+    Training("without single images", "mini-all", (*SIX_TASKS, *FREE_FORM)),
 )
 SEPARATE = tuple(Training(f"only {task}", "mini-stage1", (task,)) for task in SIX_TASKS)
 SPECIALISTS = Merge("specialists merged", tuple(each.name for each in SEPARATE))
