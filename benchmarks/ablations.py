@@ -15,7 +15,9 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -142,22 +144,29 @@ class Bench:
         measured([sys.executable, *map(str, command)], self.folder / "last.err", limit=A_DAY)
 
 
+def figures(options: argparse.Namespace, seed: int) -> dict[str, Figures]:
+    """What every model of a seed reaches, by its name."""
+    found: dict[str, Figures] = {}
+    own = {each.name: each.tasks for each in SEPARATE}
+    bench = Bench(options, seed)
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    for wanted in (None, *PLAN):
+        if wanted:
+            bench.make(wanted)
+        name = wanted.name if wanted else "base"
+        found[name] = bench.measure(name, own.get(name, tuple(COLUMNS)))
+        print(seed, name, {key: round(each, 1) for key, each in found[name].items()}, flush=True)
+    return found
+
+
 def compare(options: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     """Figures of every model: by name and task, one of each seed."""
-    found: dict[str, dict[str, list[float]]] = {}
-    own = {each.name: each.tasks for each in SEPARATE}
-    for seed in options.seeds:
-        bench = Bench(options, seed)
-        bench.folder.mkdir(parents=True, exist_ok=True)
-        for wanted in (None, *PLAN):
-            if wanted:
-                bench.make(wanted)
-            name = wanted.name if wanted else "base"
-            figures = bench.measure(name, own.get(name, tuple(COLUMNS)))
-            print(seed, name, {key: round(each, 1) for key, each in figures.items()}, flush=True)
-            for task, accuracy in figures.items():
-                found.setdefault(name, {}).setdefault(task, []).append(accuracy)
-    return found
+    with ThreadPoolExecutor(options.seeds_at_once) as pool:
+        seeds = list(pool.map(partial(figures, options), options.seeds))
+    return {
+        name: {task: [each[name][task] for each in seeds] for task in tasks}
+        for name, tasks in seeds[0].items()
+    }
 
 
 def spread(values: Sequence[float]) -> str:
@@ -216,7 +225,8 @@ def main() -> None:
                         default=[0, 1, 2])  # fmt: skip
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--separate-steps", type=int, default=60)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1, help="of each training")
+    parser.add_argument("--seeds-at-once", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.work, options.start = options.work.resolve(), options.start.resolve()
