@@ -1,9 +1,10 @@
 """Scoring: from stored answers to outcomes and accuracies. Pure; no model, no network, no torch."""
 
 from migbench.scoring.bootstrap import Bootstrap
-from migbench.scoring.comparison import Comparison, Paired, Side, compare, compare_groups
+from migbench.scoring.comparison import Comparison, Paired, compare, compare_groups
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
 from migbench.scoring.intervals import Reached, gathered, with_intervals
+from migbench.scoring.joining import Side
 from migbench.scoring.judging import Judge, Judgement, judge
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.protocols import PROTOCOLS, Protocol

@@ -6,41 +6,19 @@ second run hits and the first does not, so a task's difference is ``wins - losse
 
 from __future__ import annotations
 
-import heapq
-from array import array
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from migbench.data.instances import Instance
-from migbench.errors import UsageError
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.gains import Gains, macro_evidence
-from migbench.scoring.intervals import ClusterOf
-from migbench.scoring.judging import HIT_AT, Judgement
-from migbench.scoring.outcomes import Outcome
+from migbench.scoring.joining import Hit, Pairs, Side, join
 from migbench.scoring.paired import FLIPS, holm
-from migbench.scoring.summary import Scores
 from migbench.scoring.uncertainty import Interval
 from migbench.settings import AnnotationSource
-
-
-@dataclass(frozen=True)
-class Side:
-    """One scored run in a comparison; ``label`` names it in messages and results.
-
-    Judgements are in the annotation file's order.
-    """
-
-    label: str
-    scores: Scores
-    judgements: Iterable[Judgement]
-    cluster_of: ClusterOf
 
 
 class Paired(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,29 +81,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: Bootstrap | None = None
 
 
-Hit = bool | None
-"""Whether a run hits a target; None where it has no answer."""
-
-
-class Pairs:
-    """A task's targets in both runs: by what becomes of them, and what is gained in each cluster.
-
-    Nine bytes a target.
-    """
-
-    def __init__(self) -> None:
-        """None yet."""
-        self.counts: Counter[tuple[Hit, Hit]] = Counter()
-        self.gains = array("b")
-        self.clusters = array("q")
-
-    def add(self, first: Hit, second: Hit, cluster: int) -> None:
-        """One more target, which each run hits or not."""
-        self.counts[first, second] += 1
-        self.gains.append(bool(second) - bool(first))
-        self.clusters.append(cluster)
-
-
 def compare(
     first: Side, second: Side, *, bootstrap: Bootstrap | None = None, seed: int = 0
 ) -> Comparison:
@@ -138,7 +93,7 @@ def compare(
     protocols, or have no target in common.
     """
     order = {task: place for place, task in enumerate(first.scores.tasks)}
-    groups, alone = _paired(first, second, lambda each: each.task)
+    groups, alone = join(first, second, lambda each: each.task)
     groups = dict(sorted(groups.items(), key=lambda each: order[each[0]]))
     tasks, gains = _differences(groups, bootstrap)
     return Comparison(
@@ -165,30 +120,8 @@ def compare_groups(
 
     Holm's correction is for the number of groups. Raises `UsageError` as `compare` does.
     """
-    groups, _ = _paired(first, second, group_of)
+    groups, _ = join(first, second, group_of)
     return _differences(dict(sorted(groups.items())), bootstrap)[0]
-
-
-def _paired(
-    first: Side, second: Side, group_of: Callable[[Instance], str]
-) -> tuple[dict[str, Pairs], Counter[int]]:
-    """The targets of both runs by group, and how many each side alone was asked for."""
-    _refuse_what_differs(first, second)
-    pairs: defaultdict[str, Pairs] = defaultdict(Pairs)
-    alone: Counter[int] = Counter()
-    results = heapq.merge(
-        _results(first, 0, group_of), _results(second, 1, group_of), key=lambda each: each.place
-    )
-    for _, same_target in groupby(results, key=lambda each: each.place):
-        found = list(same_target)
-        if len(found) == 1:
-            alone[found[0].side] += 1
-        else:
-            ours, theirs = found
-            pairs[ours.group].add(ours.hit, theirs.hit, ours.cluster)
-    if not pairs:
-        raise UsageError(f"{first.label} and {second.label} have no target in common")
-    return pairs, alone
 
 
 def _differences(
@@ -202,43 +135,6 @@ def _differences(
         if counts[name].difference is not None
     }
     return counts | _with_evidence(counts, gains), gains
-
-
-def _refuse_what_differs(first: Side, second: Side) -> None:
-    ours, theirs = first.scores, second.scores
-    files = [
-        f"{scores.annotations.label}, {scores.annotations.sha256[:12]}, "
-        f"scale {scores.annotations.scale:g}"
-        for scores in (ours, theirs)
-    ]
-    for what, one, other in (
-        ("on different annotations", *files),
-        ("scored under different protocols", ours.protocol, theirs.protocol),
-    ):
-        if one != other:
-            raise UsageError(
-                f"{first.label} ({one}) and {second.label} ({other}) are {what}; "
-                "only results on the same targets, judged alike, can be compared"
-            )
-
-
-class _Result(NamedTuple):
-    """What becomes of a target, by its place in the annotation file, in the run of one side."""
-
-    place: int
-    group: str
-    side: int
-    hit: Hit
-    cluster: int
-
-
-def _results(run: Side, side: int, group_of: Callable[[Instance], str]) -> Iterator[_Result]:
-    accepted = run.scores.accepted_model_errors
-    for judgement in run.judgements:
-        unanswered = judgement.outcome is Outcome.MODEL_ERROR and not accepted
-        hit = None if unanswered else judgement.iou >= HIT_AT
-        instance = judgement.instance
-        yield _Result(instance.index, group_of(instance), side, hit, run.cluster_of(instance))
 
 
 def _count(pairs: Pairs) -> Paired:
