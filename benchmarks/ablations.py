@@ -25,7 +25,7 @@ import yaml
 from measuring import measured, table
 
 import migbench
-from migbench.training.recipe import find_recipe
+from migbench.training.recipe import Batch, find_recipe
 
 MIGBENCH = ("-m", "migbench")
 A_DAY = 86400.0
@@ -36,6 +36,8 @@ SIX_TASKS = (
 )  # fmt: skip
 """Stage 1's, in Table 9's order."""
 FREE_FORM = ("view_diff", "multi_view", "reasoning", "correspondence")
+SMALL = Batch(size=8, per_device=4)
+"""Of a training of one task: as many steps as all tasks take together, with more examples of it."""
 DECAY = 0.3
 """The last share of a training's steps, in which the learning rate falls."""
 
@@ -120,8 +122,8 @@ class Bench:
     def _recipe(self, training: Training) -> str:
         packaged = find_recipe(training.recipe)
         begins = self.model(training.begins) if training.begins else self.options.start
-        few = len(training.tasks) == 1
-        steps = self.options.separate_steps if few else self.options.steps
+        alone = len(training.tasks) == 1
+        steps = self.options.steps
         (phase,) = packaged.with_steps(steps).phases
         shares = {
             source: share
@@ -134,6 +136,7 @@ class Bench:
             seed=self.seed,
             model=msgspec.structs.replace(packaged.model, checkpoint=str(begins)),
             phases=(msgspec.structs.replace(phase, shares=shares),),
+            batch=SMALL if alone else packaged.batch,
             sources={name: packaged.sources[name] for name in shares},
             watch=None,
             trainer={"lr_scheduler_kwargs": {"num_decay_steps": round(DECAY * steps)}},
@@ -223,8 +226,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")],
                         default=[0, 1, 2])  # fmt: skip
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--separate-steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=200, help="of each training")
     parser.add_argument("--processes", type=int, default=1, help="of each training")
     parser.add_argument("--seeds-at-once", type=int, default=2)
     parser.add_argument("--json", type=Path)
