@@ -104,22 +104,14 @@ class Bench:
             self._call(*MIGBENCH, "merge-weights", *map(self.model, wanted.of), "--out", model)
             return
         recipe = self.folder / f"{wanted.name}.yaml"
-        recipe.write_text(self._recipe(wanted), "utf-8")
+        recipe.write_text(self.recipe(wanted), "utf-8")
         several = ("-m", "torch.distributed.run", "--nproc_per_node", self.options.processes)
         self._call(
             *several, "--standalone", *MIGBENCH, "train", "--config", recipe, "--out", model.parent
         )
 
-    def measure(self, name: str, tasks: Sequence[str]) -> Figures:
-        """What a model reaches on tasks."""
-        start = self.options.start if name == "base" else self.model(name)
-        run = self.folder / "runs" / name
-        asked = ("--tasks", ",".join(tasks), "--data", self.options.data, "--out", run)
-        self._call(*MIGBENCH, "run", "--model", start, *asked)
-        scores = migbench.score_run(migbench.Run(run)).scores
-        return {task: each.at_50 for task, each in scores.tasks.items() if each.at_50 is not None}
-
-    def _recipe(self, training: Training) -> str:
+    def recipe(self, training: Training) -> str:
+        """A training's packaged recipe, with what it leaves out, as YAML."""
         packaged = find_recipe(training.recipe)
         begins = self.model(training.begins) if training.begins else self.options.start
         alone = len(training.tasks) == 1
@@ -142,6 +134,15 @@ class Bench:
             trainer={"lr_scheduler_kwargs": {"num_decay_steps": round(DECAY * steps)}},
         )
         return yaml.safe_dump(msgspec.to_builtins(recipe), sort_keys=False)
+
+    def measure(self, name: str, tasks: Sequence[str]) -> Figures:
+        """What a model reaches on tasks."""
+        start = self.options.start if name == "base" else self.model(name)
+        run = self.folder / "runs" / name
+        asked = ("--tasks", ",".join(tasks), "--data", self.options.data, "--out", run)
+        self._call(*MIGBENCH, "run", "--model", start, *asked)
+        scores = migbench.score_run(migbench.Run(run)).scores
+        return {task: each.at_50 for task, each in scores.tasks.items() if each.at_50 is not None}
 
     def _call(self, *command: object) -> None:
         measured([sys.executable, *map(str, command)], self.folder / "last.err", limit=A_DAY)
