@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,20 @@ from migbench.messages import ImageFile
 from model_adapters import tiny_qwen2_vl
 from model_adapters.transformers.adapter import TransformersAdapter
 
-# A machine that is busy with something else makes no law wrong.
-settings.register_profile("migbench", deadline=None)
+# A machine that is busy with something else makes no law wrong. The same examples every time, so
+# that a change is what makes a test fail; `make test-deep` explores, and says how to repeat it.
+settings.register_profile("migbench", deadline=None, derandomize=True)
+settings.register_profile("deep", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("migbench")
+
+
+def pytest_configure() -> None:
+    """Let programs under test be interrupted, also where the suite's own parent ignores SIGINT.
+
+    An ignored signal stays ignored in every child; one with a handler is the child's to decide.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

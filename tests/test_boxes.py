@@ -9,7 +9,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from migbench.boxes import (
@@ -148,7 +149,7 @@ FRAMES: tuple[Frame, ...] = (
 CONVENTIONS = [Convention(*parts) for parts in product(Order, SCALES, FRAMES)]
 
 
-@settings(max_examples=500)
+@examples(5)
 @given(convention=st.sampled_from(CONVENTIONS), box=boxes, size=sizes)
 def test_what_a_convention_writes_it_reads_back(
     convention: Convention, box: Box, size: tuple[int, int]

@@ -9,7 +9,8 @@ import sys
 import click
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migbench.boxes import Box, Convention, Frame, Order
@@ -75,7 +76,7 @@ true_boxes = (
 sizes = st.builds(Size, st.integers(50, 2000), st.integers(50, 2000))
 
 
-@settings(max_examples=30)
+@examples(0.3)
 @given(st.lists(st.tuples(true_boxes, sizes), min_size=2, max_size=6), st.sampled_from(EVERY))
 def test_exact_answers_fit_their_convention_wholly(
     scenes: list[tuple[Box, Size]], convention: Convention
@@ -211,7 +212,7 @@ def test_a_shift_is_told_from_a_scale() -> None:
     assert not bias.y.helps
 
 
-@settings(max_examples=30)
+@examples(0.3)
 @given(st.lists(st.tuples(*[st.sampled_from([-1.0, 0.0, 0.5, 1.0, 9999.0])] * 4), min_size=12))
 def test_no_answer_is_too_odd_for_an_estimate(answers: list[tuple[float, ...]]) -> None:
     rng = np.random.default_rng(0)

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -56,7 +57,7 @@ ODDITIES = ["٣", "²", "İ", "ſ", "1e9", "99999999", "-", "+.5", "\u3000", "\u
 texts = st.text(max_size=40) | st.lists(st.sampled_from(FRAGMENTS + ODDITIES)).map("".join)
 
 
-@settings(max_examples=600)
+@examples(6)
 @given(
     dialect=st.sampled_from(DIALECTS), text=texts, truncated=st.booleans(), image=st.integers(0, 2)
 )
@@ -74,7 +75,7 @@ def test_reading_any_text_gives_boxes_or_a_reason(
         previous_end = found.end
 
 
-@settings(max_examples=300)
+@examples(3)
 @given(texts)
 def test_the_released_parser_takes_any_text(text: str) -> None:
     for box in parse(text):

@@ -15,8 +15,8 @@ from unittest import mock
 import msgspec
 import pytest
 from data_files import record, write_annotations
+from examples import examples
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from migbench import chunks
@@ -170,7 +170,7 @@ def counted(figures: Mapping[Any, Any]) -> dict[Any, Any]:
     }
 
 
-@hypothesis_settings(max_examples=40)
+@examples(0.4)
 @given(data=st.data(), size=st.integers(1, 70), bits=st.sampled_from([64, 64, 2, 0]))
 def test_the_size_of_chunks_makes_no_difference(
     annotations: Annotations, runs: dict[str, Run], data: st.DataObject, size: int, bits: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import string
 import subprocess
@@ -30,6 +31,12 @@ ENGINE = {"enforce_eager": True, "block_size": 32, "gpu_memory_utilization": 0.2
 
 CONTEXT = 4096
 MAX_IMAGES = 6
+
+
+def pytest_configure() -> None:
+    """Let runs be interrupted, also where the suite's own parent ignores SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
