@@ -1,6 +1,7 @@
 # Two commands to know: `make demo` and `make test`. Each installs what it needs into .venv.
 
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -10,7 +11,7 @@ LMMS_READY := $(LMMS)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
 
-.PHONY: demo screenshots test test-vllm test-lmms-eval check bench bench-lmms bench-vllm clean
+.PHONY: demo screenshots test test-deep test-vllm test-lmms-eval check bench bench-lmms bench-vllm clean
 
 # Renders MIG-Mini, lets the packaged miniature answer all ten tasks, image by image and all at
 # once, and sets it beside the published rows.
@@ -31,8 +32,13 @@ screenshots: demo
 	$(BIN)/migbench report $(DEMO)/runs/polling $(DEMO)/runs/all-at-once --out $(DEMO)/report.html
 	$(BIN)/python docs/screenshots.py $(DEMO)/report.html docs/images
 
+# In random order (repeat one by `make test SEED=...`), a core each for two halves of the suite.
 test: $(READY)
-	HF_HUB_OFFLINE=1 $(BIN)/pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(SEED:%=--randomly-seed=%)
+
+# Laws with forty times the examples, other ones every time (ten minutes); what fails says how to repeat it.
+test-deep: $(READY)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile -m hypothesis --hypothesis-profile=deep
 
 # The vllm adapter and a vLLM server, on a CPU, in an environment of their own (constraints/vllm.txt).
 test-vllm: $(VLLM_READY)

@@ -20,7 +20,7 @@ from model_adapters.transformers.adapter import TransformersAdapter
 # A machine that is busy with something else makes no law wrong. The same examples every time, so
 # that a change is what makes a test fail; `make test-deep` explores, and says how to repeat it.
 settings.register_profile("migbench", deadline=None, derandomize=True)
-settings.register_profile("deep", deadline=None, max_examples=1000, print_blob=True)
+settings.register_profile("deep", deadline=None, max_examples=4000, print_blob=True)
 settings.load_profile("migbench")
 
 
