@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 from migbench.errors import AdapterError, ModelError
+from migbench.finishing import Finish, finish_of, is_filter_code, names_filter_code
+from migbench.redaction import keep_secret, redact
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,12 +35,18 @@ __all__ = [
     "Adapter",
     "AdapterError",
     "Answer",
+    "Finish",
     "Generation",
     "ImageFile",
     "ModelError",
     "Part",
     "Request",
     "Size",
+    "finish_of",
+    "is_filter_code",
+    "keep_secret",
+    "names_filter_code",
+    "redact",
 ]
 
 
@@ -164,6 +172,9 @@ class Request:
 class Answer:
     """What a model said, unprocessed. ``truncated`` means that it ran into the token limit.
 
+    ``refused`` means that a content filter took the question or the answer away: ``text`` is then
+    what came in its place, and is not parsed. A model that refuses in its own words has answered.
+
     ``seconds`` is the time that the request took at the model, ``*_tokens`` what it counted:
     ``cached_tokens`` are those of the prompt that a prefix cache served instead of computing them.
     """
@@ -174,6 +185,7 @@ class Answer:
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None
+    refused: bool = False
 
 
 class Adapter(Protocol):

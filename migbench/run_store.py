@@ -47,6 +47,8 @@ class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt: str = ""
     text: str | None = None
     truncated: bool = False
+    refused: bool = False
+    """A content filter stood in the way; ``text`` is what came in the answer's place."""
     error: str | None = None
     sizes: list[tuple[int, int]] | None = None
     prompt_tokens: int | None = None

@@ -89,7 +89,7 @@ class Runner:
         number = 0
         while True:
             line = await self._answer_turn(question, number, turn)
-            if line.text is None:
+            if line.text is None or line.refused:
                 return line
             try:
                 turn = turns.send(line.text)
@@ -191,6 +191,7 @@ def filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
         blank,
         text=answer.text,
         truncated=answer.truncated,
+        refused=answer.refused,
         prompt_tokens=answer.prompt_tokens,
         cached_tokens=answer.cached_tokens,
         completion_tokens=answer.completion_tokens,

@@ -14,6 +14,7 @@ from tiny_chat import Generate, Vision
 
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.messages import ImageFile
+from migbench.redaction import forget_secrets
 from model_adapters import tiny_qwen2_vl
 from model_adapters.transformers.adapter import TransformersAdapter
 
@@ -52,6 +53,14 @@ def original(shared: Path) -> Annotations:
 def revised(shared: Path) -> Annotations:
     """UniVG-R1's revision of it, as published."""
     return read_annotations(shared / "mig_bench" / "revised_MIG_bench.json")
+
+
+@pytest.fixture(autouse=True)
+def no_secrets() -> Iterator[None]:
+    """No test knows another one's secrets: they belong to the process."""
+    forget_secrets()
+    yield
+    forget_secrets()
 
 
 # The tiny checkpoint, and images to show it

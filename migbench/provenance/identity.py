@@ -69,7 +69,8 @@ def _hash_answers(lines: Iterable[AnswerLine]) -> str:
             continue
         place = [line.question, line.turn]
         keys += hashlib.sha256(encode(place)).digest()[:_KEY]
-        said = [*place, line.prompt, line.text, line.truncated, line.sizes]
+        said: list[Any] = [*place, line.prompt, line.text, line.truncated, line.sizes]
+        said += [line.refused] if line.refused else []  # Older runs have no such answers.
         digests += hashlib.sha256(encode(said)).digest()
     # From the last to the first: of equal keys, `unique` finds the one that comes first.
     latest_first = np.frombuffer(keys, f"S{_KEY}")[::-1]

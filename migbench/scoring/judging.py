@@ -61,14 +61,19 @@ class Judge:
         """For every target of a question: the line that decides on it, and what it gives.
 
         The last turn that grounds a box decides on it. Boxes that no answered turn reaches have no
-        answer, and neither have those whose last turn failed.
+        answer, and neither have those whose last turn failed; after a turn that a content filter
+        refused, they are refused.
         """
-        nothing = Prediction(outcome=Outcome.MODEL_ERROR)
+        unanswered = Prediction(outcome=Outcome.MODEL_ERROR)
+        refused = Prediction(outcome=Outcome.REFUSED)
+        nothing = unanswered
         decided: dict[int, tuple[AnswerLine | None, Prediction]] = {}
         line: AnswerLine | None = None
         for turn, line in replay(self.strategy(question), question.id, lines):
+            # A filter's refusal ends its question, whatever text came with it.
+            nothing = refused if line is not None and line.refused else unanswered
             predictions = [nothing] * len(turn.grounds)
-            if turn.grounds and line is not None and line.text is not None:
+            if turn.grounds and line is not None and line.text is not None and not line.refused:
                 predictions = self._predict_turn(question, turn, line)
             decided |= {
                 place: (line, prediction)
@@ -113,7 +118,7 @@ def replay(
     while True:
         line = lines.get((question, number))
         yield turn, line
-        if line is None or line.text is None:
+        if line is None or line.text is None or line.refused:
             return
         try:
             turn = turns.send(line.text)
