@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from migbench.messages import Answer, ModelError, Request
+from model_adapters.openai.advice import Advice
 from model_adapters.openai.backoff import Backoff
 from model_adapters.openai.body import BodyFormat
 from model_adapters.openai.endpoints import AttemptFailed, Endpoint
 from model_adapters.openai.images import ImageEncoder, data_url, file_url
 from model_adapters.openai.pool import Pool
+from model_adapters.openai.servers import Servers
 from model_adapters.openai.settings import (
     OMITTABLE_FIELDS,
     api_key,
@@ -53,10 +55,14 @@ class OpenAIAdapter:
     - ``api_key_env``: the environment variable that holds the key, sent to every endpoint. Local
       servers need none.
     - ``max_tokens_field``: ``max_completion_tokens`` for servers that no longer take the other.
-    - ``omit_fields``: which of ``temperature``, ``top_p`` and ``seed`` the server does not accept.
+    - ``omit_fields``: which of ``temperature``, ``top_p``, ``seed`` and of the fields that switch
+      off a server's own decoding settings (see `identity`) the server does not accept.
     - ``extra_body``: further fields of the body, such as ``{"skip_special_tokens": false}``.
     - ``image_detail``: ``low``, ``high`` or ``auto``, where the server knows it.
     - ``image_cache_mb``: megabytes of encoded images that are kept for the next request.
+    - ``check_endpoints``: refuse endpoints that seem to serve different models.
+    - ``finish_reason_required``: an answer without a ``finish_reason`` is an error. Switch it off
+      for a server that never sends one.
 
     Redirects are not followed, and proxies and ``.netrc`` files are not consulted.
     """
@@ -74,6 +80,7 @@ class OpenAIAdapter:
             "api_key_env",
             "max_tokens_field",
             "image_cache_mb",
+            "check_endpoints",
         }
     )
     """The settings that do not change what the model says."""
@@ -96,6 +103,8 @@ class OpenAIAdapter:
         extra_body: Mapping[str, Any] | None = None,
         image_detail: str | None = None,
         image_cache_mb: float = 64.0,
+        check_endpoints: bool = True,
+        finish_reason_required: bool = True,
     ) -> None:
         """Check the settings and read the key. Raises `AdapterError`; connects to nothing yet."""
         require(concurrency >= 1, f"concurrency {concurrency}: at least 1 is expected")
@@ -115,6 +124,7 @@ class OpenAIAdapter:
             Endpoint(url, slots=concurrency, longest_rest=longest_wait)
             for url in completions_urls(base_url)
         ]
+        key = api_key(api_key_env)
         slots = concurrency * len(endpoints)
         waits = leader_first or len(endpoints) > 1
         self._capacity = slots * _ASKED_PER_SLOT if waits else slots
@@ -125,9 +135,25 @@ class OpenAIAdapter:
         self._transport = Transport(
             connections=slots,
             timeout=timeout,
-            key=api_key(api_key_env),
-            key_variable=api_key_env,
+            key=key,
+            advice=Advice(
+                model=checkpoint,
+                max_tokens_field=max_tokens_field,
+                omittable=sorted(OMITTABLE_FIELDS.difference(omit_fields, extra_body)),
+                extra=sorted(extra_body),
+                key_variable=api_key_env,
+                has_key=key is not None,
+            ),
             by_path=send_images == "by-path",
+            reason_required=finish_reason_required,
+        )
+        self._servers = Servers(
+            self._transport.get,
+            [endpoint.url for endpoint in endpoints],
+            model=checkpoint,
+            omit=omit_fields,
+            extra=extra_body,
+            must_agree=check_endpoints,
         )
         self._images = ImageEncoder(
             _SEND_IMAGES[send_images], cache_bytes=int(image_cache_mb * 1e6)
@@ -159,13 +185,15 @@ class OpenAIAdapter:
         # A slot is kept while waiting to retry: that is what makes a busy server less busy.
         async with self._pool.turn(request.image_set) as turn:
             images = await self._images.encode(request.images)
-            body = self._format.pieces(request, images)
             attempts = retries = 0
             free_moves = self._free_moves
             while True:
                 attempts += 1
+                url = turn.endpoint.url
                 try:
-                    answer = await self._transport.ask(turn.endpoint.url, body)
+                    server = await self._servers.at(url)
+                    body = self._format.pieces(request, images, self._servers.neutral(server))
+                    reply = await self._transport.ask(url, body, server.models)
                 except AttemptFailed as failure:
                     self._pool.failed(turn, failure)
                     if free_moves and failure.strikes and self._pool.can_move(turn):
@@ -180,7 +208,16 @@ class OpenAIAdapter:
                     await self._pool.again(turn)
                 else:
                     self._pool.answered(turn)
-                    return answer
+                    self._servers.replied(url, reply)
+                    return reply.answer
+
+    async def about(self) -> Mapping[str, Mapping[str, str]]:
+        """What each server says of itself now, and has said in its replies, by address.
+
+        Servers that cannot be reached are left out. Raises `AdapterError` where they serve
+        different models.
+        """
+        return await self._servers.about()
 
     async def close(self) -> None:
         """Close all connections, and tell what failed on the way."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+_SECONDS = re.compile(r"\s*\+?[0-9]+(?:\.[0-9]*)?\s*", re.ASCII)
 
 
 class Backoff:
@@ -32,19 +35,20 @@ class Backoff:
 def retry_after_seconds(header: str | None, now: datetime | None = None) -> float:
     """What a ``Retry-After`` header asks for: seconds or a date (RFC 9110, 10.2.3), else 0.
 
-    ``now`` is the present time, by default the clock's.
+    What is neither (a negative number, NaN, a date beyond the calendar) asks for nothing. ``now``
+    is the present time, by default the clock's.
     """
     if header is None:
         return 0.0
-    try:
-        # max() with 0.0 in front also turns NaN into 0.
-        return max(0.0, float(header))
-    except ValueError:
-        pass
+    if _SECONDS.fullmatch(header):
+        # Of endless digits, this is infinity, which the longest wait bounds.
+        return float(header)
     try:
         date = parsedate_to_datetime(header)
-    except ValueError:
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        wish = (date - (now or datetime.now(UTC))).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        # An absurd year or zone goes beyond what dates can hold.
         return 0.0
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+    return max(0.0, wish)

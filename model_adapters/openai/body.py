@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from migbench.messages import ImageFile, ModelError, Part, Request
@@ -37,12 +38,18 @@ class BodyFormat:
     extra: Mapping[str, Any] = field(default_factory=dict)
     image_detail: str | None = None
 
-    def pieces(self, request: Request, images: Sequence[ImageUrl]) -> Pieces:
+    def pieces(
+        self,
+        request: Request,
+        images: Sequence[ImageUrl],
+        neutral: Mapping[str, float | int] = MappingProxyType({}),
+    ) -> Pieces:
         """The body of a request that shows ``images``, in order.
 
-        Raises `ModelError` for what the API cannot express.
+        ``neutral`` are fields that keep the server from adding decoding settings of its own. Raises
+        `ModelError` for what the API cannot express.
         """
-        fields = json.dumps(self._fields(request))
+        fields = json.dumps(self._fields(request, neutral))
         before, *texts = json.dumps(self._messages(request)).split(_GAP)
         before = f'{fields[:-1]}, "messages": {before}'
         pieces: list[bytes] = []
@@ -51,7 +58,7 @@ class BodyFormat:
             before = f'"{text}'
         return (*pieces, (before + "}").encode())
 
-    def _fields(self, request: Request) -> dict[str, Any]:
+    def _fields(self, request: Request, neutral: Mapping[str, float | int]) -> dict[str, Any]:
         """Every field but the messages."""
         asked = request.generation
         if asked.num_beams != 1:
@@ -59,6 +66,7 @@ class BodyFormat:
                 f"num_beams {asked.num_beams}: chat completions know no beam search; set it to 1"
             )
         generation = {
+            **neutral,
             self.max_tokens_field: asked.max_new_tokens,
             "temperature": asked.temperature,
             "top_p": asked.top_p,

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from migbench.messages import AdapterError
+from migbench.messages import AdapterError, keep_secret
+from model_adapters.openai.identity import NEUTRAL_FIELDS
 
-OMITTABLE_FIELDS = frozenset({"temperature", "top_p", "seed"})
-"""Generation settings that some hosted models refuse."""
+_GENERATION_FIELDS = frozenset({"temperature", "top_p", "seed"})
 
-_OWN_FIELDS = OMITTABLE_FIELDS | {
+OMITTABLE_FIELDS = _GENERATION_FIELDS | NEUTRAL_FIELDS
+"""Generation settings that some hosted models or servers refuse."""
+
+_OWN_FIELDS = _GENERATION_FIELDS | {
     "model",
     "messages",
     "stream",
@@ -78,6 +81,7 @@ def api_key(variable: str) -> str | None:
         key.isascii() and key.isprintable() and " " not in key,
         f"environment variable {variable}: holds characters that are in no key",
     )
+    keep_secret(key)
     return key or None
 
 

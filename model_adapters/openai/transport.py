@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from migbench.messages import Answer, ModelError
+from migbench.messages import Answer, redact
+from model_adapters.openai.advice import Advice, missing_version, unreachable
 from model_adapters.openai.backoff import retry_after_seconds
 from model_adapters.openai.body import Pieces
 from model_adapters.openai.endpoints import STRIKES_OUT, AttemptFailed
-from model_adapters.openai.reply import read_answer, server_message
+from model_adapters.openai.reply import Reply, ReplyFailed, read_reply
+from model_adapters.openai.server_errors import ServerError, error_in, parsed, server_message
 
 _REPLY_LIMIT = 8 * 2**20
 """Bytes of a reply that are read; an answer of a hundred thousand tokens stays far below."""
 
 _CONNECT_SECONDS = 30.0
+
+_IDENTITY_SECONDS = 10.0
+"""For what a server says of itself; one that takes longer has nothing to say."""
 
 _KEEP_ALIVE_SECONDS = 4.0
 """Idle connections are given up before uvicorn, under vLLM and SGLang, closes them after 5 s."""
@@ -30,6 +36,8 @@ _WRONG_PLACE_STATUSES = frozenset({401, 403, 404, 405})
 
 _MESSAGE_LENGTH = 500
 """Characters of a server's message that are kept: what is wrong, without a page of HTML."""
+
+_PAGE = re.compile(rb"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 
 _PATH_REFUSED = re.compile(r"local.(media|file)|media.path|no such file", re.IGNORECASE)
 """Words of servers that forbid local files or do not find them; some call it their own error."""
@@ -47,7 +55,8 @@ class Transport:
     """The connections to all endpoints of one adapter.
 
     ``connections`` is the most that are open at once, ``timeout`` the seconds for one attempt, from
-    connecting to the last byte of the reply. ``key_variable`` is where ``key`` was taken from.
+    connecting to the last byte of the reply. ``advice`` knows the way out of a refusal. Without
+    ``reason_required`` an answer without a ``finish_reason`` is a finished one.
     """
 
     def __init__(
@@ -56,18 +65,23 @@ class Transport:
         connections: int,
         timeout: float,
         key: str | None,
-        key_variable: str,
+        advice: Advice,
         by_path: bool,
+        reason_required: bool = True,
     ) -> None:
         self._connections = connections
         self._timeout = timeout
         self._key = key
-        self._key_variable = key_variable
+        self._advice = advice
         self._by_path = by_path
+        self._reason_required = reason_required
         self._client: aiohttp.ClientSession | None = None
 
-    async def ask(self, url: str, body: Pieces) -> Answer:
-        """Ask once; the answer's ``seconds`` are this attempt's. Raises `AttemptFailed`."""
+    async def ask(self, url: str, body: Pieces, served: Sequence[str] = ()) -> Reply:
+        """Ask once; the answer's ``seconds`` are this attempt's. Raises `AttemptFailed`.
+
+        ``served`` are the models that the server lists.
+        """
         started = time.perf_counter()
         try:
             async with self._session().post(
@@ -82,17 +96,42 @@ class Transport:
                 self._described(url, reason), passes=True, strikes=1 if alone else STRIKES_OUT
             ) from error
         except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
-            raise AttemptFailed(self._described(url, str(error)), strikes=STRIKES_OUT) from error
+            reason = self._described(url, str(error), unreachable(error, url))
+            raise AttemptFailed(reason, strikes=STRIKES_OUT) from None
         except (aiohttp.ClientError, OSError) as error:
-            reason = self._described(url, str(error) or type(error).__name__)
-            raise AttemptFailed(reason, passes=True, strikes=STRIKES_OUT) from error
+            reason = str(error) or type(error).__name__
+            reason = self._described(url, reason, unreachable(error, url))
+            # Not chained, like all below: the first message may repeat the key.
+            raise AttemptFailed(reason, passes=True, strikes=STRIKES_OUT) from None
+        seconds = time.perf_counter() - started
         if response.status != 200:
-            raise self._failure(url, response, content)
+            return self._refused(url, response, content, served, seconds)
         try:
-            return read_answer(content, seconds=time.perf_counter() - started)
-        except ModelError as error:
-            # Not chained: the first message may repeat the key.
-            raise AttemptFailed(self._described(url, str(error))) from None
+            return read_reply(content, seconds, reason_required=self._reason_required)
+        except ReplyFailed as failure:
+            # A page in place of an answer may be that of a server whose API lies elsewhere.
+            hint = missing_version(url) if _PAGE.search(content[:1000]) else ""
+            hint = f" ({hint})" if hint else ""
+            message = self._described(url, str(failure), hint)
+            if failure.status is None:
+                raise AttemptFailed(message) from None
+            raise self._of_status(failure.status, message) from None
+
+    async def get(self, url: str) -> tuple[int, bytes] | None:
+        """What stands at another of the server's addresses: status and body.
+
+        None where no connection comes about; status 0 where the server has nothing to say.
+        """
+        seconds = min(self._timeout, _IDENTITY_SECONDS)
+        try:
+            async with self._session().get(
+                url, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=seconds)
+            ) as response:
+                return response.status, await self._read(url, response)
+        except (TimeoutError, AttemptFailed):
+            return 0, b""
+        except (aiohttp.ClientError, OSError):
+            return None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -128,42 +167,62 @@ class Transport:
                 raise AttemptFailed(self._described(url, reason))
         return bytes(content)
 
-    def _failure(self, url: str, response: aiohttp.ClientResponse, content: bytes) -> AttemptFailed:
-        """What a status other than 200 means."""
+    def _refused(
+        self,
+        url: str,
+        response: aiohttp.ClientResponse,
+        content: bytes,
+        served: Sequence[str],
+        seconds: float,
+    ) -> Reply:
+        """What a status other than 200 means: a filter's refusal, or `AttemptFailed`."""
         status = response.status
-        reason = server_message(content)
-        message = self._described(url, f"{status} {response.reason or ''}: {reason}")
-        if self._by_path and (
-            _PATH_REFUSED.search(reason) or (status < 500 and _URL_UNKNOWN.search(reason))
-        ):
-            return AttemptFailed(message + _BY_PATH_HINT, strikes=STRIKES_OUT)
-        if status >= 500 or status in _PASSING_STATUSES:
-            wait = retry_after_seconds(response.headers.get("Retry-After"))
-            strikes = 1 if status >= 500 else 0
-            return AttemptFailed(message, passes=True, strikes=strikes, retry_after=wait)
+        error = _error_of(content)
         if 300 <= status < 400:
             target = response.headers.get("Location", "nowhere")
-            message = self._described(
-                url,
+            reason = (
                 f"{status}: redirects to {target}, which is not followed; "
-                "set base_url to the API's final address",
+                "set base_url to the API's final address"
             )
-            return AttemptFailed(message, strikes=STRIKES_OUT)
-        if status in {401, 403}:
-            state = "is set" if self._key else "is not set"
-            message += f" (the key is taken from {self._key_variable}, which {state})"
+            raise AttemptFailed(self._described(url, reason), strikes=STRIKES_OUT)
+        if status < 500 and error.is_filter:
+            return Reply(Answer(redact(error.message), seconds=seconds, refused=True))
+        advice = self._advice.on(status, error, url, served)
+        message = self._described(url, f"{status} {response.reason or ''}: {error.message}", advice)
+        if self._by_path and (
+            _PATH_REFUSED.search(error.message)
+            or (status < 500 and _URL_UNKNOWN.search(error.message))
+        ):
+            raise AttemptFailed(message + _BY_PATH_HINT, strikes=STRIKES_OUT)
+        wait = retry_after_seconds(response.headers.get("Retry-After"))
+        raise self._of_status(status, message, wait)
+
+    def _of_status(self, status: int, message: str, retry_after: float = 0.0) -> AttemptFailed:
+        """The failure that a status is, wherever the server has said it."""
+        if status >= 500 or status in _PASSING_STATUSES:
+            strikes = 1 if status >= 500 else 0
+            return AttemptFailed(message, passes=True, strikes=strikes, retry_after=retry_after)
         strikes = STRIKES_OUT if status in _WRONG_PLACE_STATUSES else 0
         return AttemptFailed(message, strikes=strikes)
 
-    def _described(self, url: str, reason: str) -> str:
-        """A reason with the address in front, shortened, and without the key if it is repeated."""
-        if self._key:
-            # Before shortening, which could leave half a key; whole words only, since the keys of
-            # local servers are often no more than a letter.
-            reason = re.sub(rf"(?<!\w){re.escape(self._key)}(?!\w)", "[key]", reason)
+    def _described(self, url: str, reason: str, advice: str = "") -> str:
+        """A reason with the address in front, without secrets and shortened, and what to do.
+
+        Secrets are taken out first: of a key that is cut, half could stay.
+        """
+        reason = redact(reason)
         if len(reason) > _MESSAGE_LENGTH:
             reason = reason[: _MESSAGE_LENGTH - 1] + "…"
-        return f"{url}: {reason}"
+        return f"{url}: {reason}{redact(advice)}"
+
+
+def _error_of(content: bytes) -> ServerError:
+    """The error in the body of a reply that is one by its status."""
+    try:
+        error = error_in(parsed(content))
+    except (ValueError, RecursionError):
+        error = None
+    return error or ServerError(server_message(content))
 
 
 class _PiecesPayload(aiohttp.Payload):

@@ -255,12 +255,83 @@ async def test_a_long_message_is_shortened() -> None:
     assert len(message) < 600
 
 
+NO_COMPLETIONS = {
+    "an empty body": b"",
+    "a proxy's page": b"<html>502 Bad Gateway</html>",
+    "cut JSON": completion("(1,2),(3,4)")[:60],
+    "no choices": b'{"choices": []}',
+    "an error that names 429": b'{"error": {"message": "slow down", "code": 429}}',
+    "an error that names 502": b'{"error": {"message": "no provider", "code": "502"}}',
+    "an error without a code": b'{"error": "try again"}',
+    "an error beside choices": b'{"choices": [{"message": {"content": null}}], "error": {"m": 1}}',
+    "an error inside of a choice": b'{"choices": [{"error": {"code": 502, "message": "gone"}}]}',
+    "a generation broken off": completion("(1,2),(3", "abort"),
+    "a generation that failed": completion("", "error"),
+}
+
+
 @pytest.mark.asyncio
-@pytest.mark.parametrize("reply", [b"<html>", b"{}", b'{"choices": []}', completion(None)])
-async def test_a_malformed_reply_is_an_error_at_once(reply: bytes) -> None:
+@pytest.mark.parametrize("reply", NO_COMPLETIONS.values(), ids=NO_COMPLETIONS)
+async def test_a_failure_inside_of_a_successful_reply_is_retried_like_its_status(
+    reply: bytes,
+) -> None:
+    started = time.perf_counter()
+    with LocalServer(script=[Scripted(reply), GOOD]) as server:
+        answer = await answer_from(server, retries=1, backoff=0.1)
+    assert answer.text == "(1,2),(3,4)"
+    assert time.perf_counter() - started >= 0.05
+    with LocalServer(script=[Scripted(reply)] * 2) as server:
+        message = await failure_from(server, retries=1)
+    assert message.startswith(f"{server.base_url}/chat/completions: the ")
+    assert message.endswith("(attempts: 2)")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "reply",
+    [
+        completion(None),
+        completion("", "tool_calls"),
+        completion("(1,2),(3,4)", "new_word"),
+        completion(None, reasoning_content="hm"),
+        completion([{"type": "image_url"}]),
+        b'{"error": {"message": "no such field", "code": 400}}',
+        b'{"error": {"message": "who are you?", "type": "authentication_error"}}',
+    ],
+)
+async def test_what_would_be_answered_alike_is_an_error_at_once(reply: bytes) -> None:
     with LocalServer(script=[Scripted(reply)]) as server:
         message = await failure_from(server)
-    assert message.startswith(f"{server.base_url}/chat/completions: the reply ")
+    assert message.startswith(f"{server.base_url}/chat/completions: the ")
+    assert len(server.received) == 1
+
+
+FILTERED = {
+    "null content": Scripted(completion(None, "content_filter")),
+    "empty content": Scripted(completion("", "content_filter")),
+    "half an answer": Scripted(completion("(1,2),(3", "SAFETY")),
+    "a refusal": Scripted(completion(None, refusal="I cannot help with that.")),
+    "Azure's 400": Scripted(
+        b'{"error": {"message": "It was filtered.", "code": "content_filter", "status": 400}}', 400
+    ),
+    "an inner code": Scripted(
+        b'{"error": {"innererror": {"code": "ResponsibleAIPolicyViolation"}, "message": "no"}}', 400
+    ),
+    "Alibaba's 400": Scripted(b'{"error": {"code": "data_inspection_failed"}}', 400),
+    "OpenRouter's 403": Scripted(
+        b'{"error": {"code": 403, "message": "no", "metadata": {"flagged_input": "x"}}}', 403
+    ),
+    "an error inside of a reply": Scripted(b'{"error": {"code": "content_filter"}}'),
+    "no candidates": Scripted(b'{"promptFeedback": {"blockReason": "SAFETY"}}'),
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("reply", FILTERED.values(), ids=FILTERED)
+async def test_what_a_content_filter_takes_away_is_refused_once(reply: Scripted) -> None:
+    with LocalServer(script=[reply]) as server:
+        answer = await answer_from(server)
+    assert answer.refused
     assert len(server.received) == 1
 
 
@@ -277,7 +348,7 @@ async def test_no_more_of_a_reply_is_read_than_an_answer_can_need(
 async def test_a_compressed_reply_is_not_unpacked() -> None:
     bomb = Scripted(gzip.compress(completion(" " * 2**20)), headers={"Content-Encoding": "gzip"})
     with LocalServer(script=[bomb]) as server:
-        assert "no chat completion" in await failure_from(server)
+        assert "no chat completion" in await failure_from(server, retries=0)
     assert server.received[0].headers["Accept-Encoding"] == "identity"
 
 
@@ -359,7 +430,7 @@ async def test_a_refused_key_is_an_error_that_names_the_variable(
     monkeypatch.setenv("MY_SERVERS_KEY", key)
     with LocalServer(script=[Scripted(error("who are you?"), status)]) as server:
         message = await failure_from(server, api_key_env="MY_SERVERS_KEY")
-    assert f"who are you? (the key is taken from MY_SERVERS_KEY, which {state})" in message
+    assert f"who are you? (the key is taken from MY_SERVERS_KEY, which {state}" in message
 
 
 @pytest.mark.asyncio
@@ -452,6 +523,7 @@ def test_a_run_may_be_resumed_with_other_settings_of_how_the_server_is_reached()
         "checkpoint",
         "omit_fields",
         "extra_body",
+        "finish_reason_required",
         "image_detail",
     }
     assert settings > OpenAIAdapter.SERVING

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migbench.messages import Answer, ModelError
-from model_adapters.openai.reply import read_answer, server_message
+from model_adapters.openai.reply import Reply, ReplyFailed, read_reply
+from model_adapters.openai.server_errors import server_message
+
+
+def read_answer(content: bytes, seconds: float) -> Answer:
+    return read_reply(content, seconds).answer
 
 
 def test_text_token_counts_and_seconds_are_kept() -> None:
@@ -24,7 +29,7 @@ def test_an_answer_at_the_token_limit_is_truncated() -> None:
     assert not read_answer(completion("(1,2),(3,4)", "stop"), 1.0).truncated
 
 
-def test_text_parts_are_joined_and_others_left_out() -> None:
+def test_text_parts_are_joined_and_reasoning_left_out() -> None:
     parts = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
         {"type": "text", "text": "(1,2),"},
@@ -50,8 +55,60 @@ def test_an_empty_answer_is_an_answer() -> None:
     assert read_answer(completion(""), 1.0).text == ""
 
 
-def test_a_refusal_in_place_of_the_text_is_the_answer() -> None:
-    assert read_answer(completion(None, refusal="I cannot."), 1.0).text == "I cannot."
+@pytest.mark.parametrize(
+    "reply",
+    [
+        completion(None, refusal="I cannot."),
+        completion("", refusal="I cannot."),
+        completion([{"type": "refusal", "refusal": "I cannot."}]),
+        completion("I cannot.", "content_filter"),
+        completion("I cannot.", "content_filter: PROHIBITED_CONTENT"),
+    ],
+)
+def test_a_refusal_is_told_apart_from_an_answer(reply: bytes) -> None:
+    answer = read_answer(reply, 1.0)
+    assert (answer.text, answer.refused) == ("I cannot.", True)
+
+
+def test_azures_verdict_explains_a_missing_text() -> None:
+    choice = {
+        "finish_reason": "stop",
+        "message": {"content": None},
+        "content_filter_results": {"hate": {"filtered": False}, "violence": {"filtered": True}},
+    }
+    assert read_answer(json.dumps({"choices": [choice]}).encode(), 1.0).refused
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("content", [None, ""])
+def test_an_answer_in_another_field_is_an_error_that_names_field_and_option(
+    content: str | None, field: str
+) -> None:
+    with pytest.raises(ReplyFailed, match=rf"stands in {field}\..*--reasoning-parser") as error:
+        read_reply(completion(content, **{field: "I think (1,2),(3,4)"}), 1.0)
+    assert error.value.status is None
+
+
+def test_a_reason_that_is_never_sent_may_be_done_without() -> None:
+    reply = completion("(1,2),(3,4)").replace(b'"finish_reason": "stop", ', b"")
+    with pytest.raises(ReplyFailed, match="finish_reason_required=false"):
+        read_reply(reply, 1.0)
+    assert read_reply(reply, 1.0, reason_required=False).answer.text == "(1,2),(3,4)"
+    with pytest.raises(ReplyFailed, match="abort"):
+        read_reply(completion("(1,2)", "abort"), 1.0, reason_required=False)
+
+
+def test_half_a_surrogate_pair_costs_no_answer() -> None:
+    reply = completion("(1,2),(3,4) X").replace(b" X", b" \\ud83d")
+    assert read_answer(reply, 1.0).text == "(1,2),(3,4) \ufffd"
+
+
+def test_model_and_fingerprint_are_kept_where_they_are_words() -> None:
+    body = json.loads(completion("text"))
+    said = json.dumps(body | {"model": "other", "system_fingerprint": "fp_1"}).encode()
+    assert read_reply(said, 1.0) == Reply(read_answer(said, 1.0), "other", "fp_1")
+    odd = json.dumps(body | {"model": 7, "system_fingerprint": []}).encode()
+    assert read_reply(odd, 1.0) == Reply(read_answer(odd, 1.0))
 
 
 def test_tokens_that_a_prefix_cache_served_are_kept() -> None:
@@ -62,7 +119,17 @@ def test_tokens_that_a_prefix_cache_served_are_kept() -> None:
 
 @pytest.mark.parametrize(
     "usage",
-    [None, [], "none", {}, {"prompt_tokens": "many", "prompt_tokens_details": ["cached_tokens"]}],
+    [
+        None,
+        [],
+        "none",
+        {},
+        {"prompt_tokens": "many", "prompt_tokens_details": ["cached_tokens"]},
+        {"prompt_tokens": True, "completion_tokens": False},
+        {"prompt_tokens": -1, "completion_tokens": 1e300},
+        {"prompt_tokens": 2**70, "completion_tokens": 1.5},
+        {"prompt_tokens": None, "prompt_tokens_details": {"cached_tokens": True}},
+    ],
 )
 def test_missing_or_odd_token_counts_cost_no_answer(usage: object) -> None:
     reply = json.loads(completion("text")) | {"usage": usage}
@@ -79,15 +146,21 @@ def test_missing_or_odd_token_counts_cost_no_answer(usage: object) -> None:
         (b'{"choices": [{"mess', "no chat completion"),
         (b"[]", "no chat completion"),
         (b'{"choices": null, "error": {"message": "overloaded"}}', "overloaded"),
-        (b'{"error": {"message": "overloaded"}}', "no choices: overloaded"),
+        (b'{"error": {"message": "overloaded"}}', "the reply is an error: overloaded"),
+        (b'[{"error": {"message": "overloaded"}}]', "the reply is an error: overloaded"),
+        (b'{"object": "error", "message": "overloaded"}', "the reply is an error: overloaded"),
         (b'{"choices": []}', "no choices"),
         (b'{"choices": [{}]}', "no chat completion"),
         (b'{"choices": [{"message": {"content": 7}}]}', "no chat completion"),
         (b'{"choices": [{"message": {"content": "\xff"}}]}', "no chat completion"),
-        (b'{"choices": [{"message": {"content": "\\ud800"}}]}', "no chat completion"),
         (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "no chat completion"),
         (completion(None), "no text (finish_reason: stop)"),
-        (completion(None, "content_filter"), "no text (finish_reason: content_filter)"),
+        (completion([{"type": "image_url", "text": "x"}]), "a part of type 'image_url'"),
+        (completion(["text"]), "a part of type 'str'"),
+        (completion([{"type": "text", "text": 7}]), "without a text"),
+        (completion("x", "tool_calls"), "no finished answer (finish_reason: tool_calls)"),
+        (completion("x", "abort"), "broke the answer off (finish_reason: abort)"),
+        (b'{"n": ' + b"7" * 100_000 + b"}", "the reply"),
     ],
 )
 def test_anything_else_is_a_model_error_that_says_what_came(reply: bytes, reason: str) -> None:
