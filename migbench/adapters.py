@@ -27,6 +27,33 @@ def adapter_names() -> list[str]:
 def start_adapter(model: Model) -> Adapter:
     """The running model. Raises `UsageError` for settings it does not take, else `AdapterError`."""
     factory = find_adapter(model.adapter)
+    arguments = _arguments(model, factory)
+    try:
+        started = factory(**arguments)
+    except MigbenchError:
+        raise
+    except Exception as error:
+        raise AdapterError(
+            f"adapter {model.adapter} did not start: {type(error).__name__}: {error}"
+        ) from error
+    is_full = inspect.iscoroutinefunction(getattr(started, "answer", None))
+    return cast(Adapter, started) if is_full else _InThreads(model.adapter, started)
+
+
+def check_settings(model: Model) -> None:
+    """Check a model's settings as far as that can be done without starting it.
+
+    Raises what `start_adapter` would. An adapter says more by a function ``check`` of its class,
+    which takes the settings.
+    """
+    factory = find_adapter(model.adapter)
+    arguments = _arguments(model, factory)
+    if (check := getattr(factory, "check", None)) is not None:
+        check(**arguments)
+
+
+def _arguments(model: Model, factory: Callable[..., Any]) -> dict[str, Any]:
+    """The keywords of the adapter's constructor. Raises `UsageError` where it has others."""
     parameters = inspect.signature(factory).parameters
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     offered = {
@@ -52,16 +79,7 @@ def start_adapter(model: Model) -> Adapter:
     if missing:
         flags = " ".join(f"--model-arg {key}=..." for key in missing)
         raise UsageError(f"adapter {model.adapter} needs a setting more: {flags}")
-    try:
-        started = factory(**arguments)
-    except MigbenchError:
-        raise
-    except Exception as error:
-        raise AdapterError(
-            f"adapter {model.adapter} did not start: {type(error).__name__}: {error}"
-        ) from error
-    is_full = inspect.iscoroutinefunction(getattr(started, "answer", None))
-    return cast(Adapter, started) if is_full else _InThreads(model.adapter, started)
+    return arguments
 
 
 def serving_settings(name: str) -> frozenset[str]:

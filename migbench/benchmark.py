@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from time import monotonic
 
-from migbench.adapters import start_adapter
+from migbench.adapters import check_settings, start_adapter
 from migbench.chunks import Chunked
 from migbench.corrections import Correction
 from migbench.data.annotations import Annotations, read_annotations
@@ -125,6 +125,7 @@ def execute(
     """
     folder = plan.data.images.root if plan.data.images else None
     manifest = new_manifest(plan.settings, len(plan.questions), images=folder)
+    check_settings(plan.settings.model)
     with open_run(out, manifest) as store:
         status: Status = "stopped"
         started = monotonic()

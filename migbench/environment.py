@@ -16,12 +16,13 @@ import msgspec
 from migbench.adapters import package_of, serving_settings
 from migbench.manifests import Environment, Manifest
 from migbench.models import Model
-from migbench.provenance.credentials import refuse_secrets
+from migbench.provenance.credentials import refuse_secrets_of
 from migbench.provenance.fingerprints import (
     fingerprint_of_adapter,
     fingerprint_of_checkpoint,
     fingerprint_of_profile,
 )
+from migbench.redaction import redact
 from migbench.settings import Settings
 
 _PACKAGES = (
@@ -54,7 +55,7 @@ def new_manifest(
 
     Raises `UsageError` where a setting holds a secret, which no manifest may.
     """
-    refuse_secrets(settings.model.settings)
+    refuse_secrets_of(settings.model)
     environment = msgspec.structs.replace(
         current_environment(), profile=fingerprint_of_profile(settings.model)
     )
@@ -83,7 +84,7 @@ def current_environment() -> Environment:
         packages=packages,
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        command=[redact(part) for part in (Path(sys.argv[0]).name, *sys.argv[1:])],
         folder=str(Path.cwd()),
         accelerators=[*_accelerators()],
     )

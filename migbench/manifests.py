@@ -36,6 +36,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the Python file that holds the adapter, where the user named one."""
     checkpoint: str | None = None
     """What identifies the checkpoint (`migbench.provenance.fingerprints`), where it was found."""
+    servers: dict[str, dict[str, str]] = {}
+    """What each server that was asked says of itself (`migbench.served`), by its address."""
 
 
 Status = Literal["running", "stopped", "incomplete", "complete"]

@@ -24,10 +24,11 @@ from migbench.manifests import MANIFEST as MANIFEST
 from migbench.manifests import Environment as Environment
 from migbench.manifests import Manifest as Manifest
 from migbench.manifests import Status as Status
-from migbench.manifests import following, write_manifest
+from migbench.manifests import following, others_than, write_manifest
 from migbench.manifests import read_manifest as read_manifest
 from migbench.manifests import write_json as write_json
 from migbench.provenance.sealing import End
+from migbench.served import Servers
 from migbench.settings import Settings, differences
 
 ANSWERS = "answers.jsonl"
@@ -161,6 +162,22 @@ class RunStore(Run):
         if fingerprint != environment.checkpoint:
             environment = msgspec.structs.replace(environment, checkpoint=fingerprint)
             self._write(msgspec.structs.replace(self.manifest, environment=environment))
+
+    def know_servers(self, servers: Servers) -> None:
+        """Record what the servers say of themselves."""
+        environment = self.manifest.environment
+        if servers != environment.servers:
+            environment = msgspec.structs.replace(environment, servers=servers)
+            # Only now is it known whether this is where the run was before.
+            others = others_than(environment, self.manifest.others)
+            self._write(
+                msgspec.structs.replace(self.manifest, environment=environment, others=others)
+            )
+
+    def earlier_servers(self) -> Servers:
+        """What they said when the run was last worked on; nothing in a run that is new."""
+        others = [other.servers for other in self.manifest.others if other.servers]
+        return others[-1] if others else {}
 
     def _write(self, manifest: Manifest) -> None:
         self.manifest = write_manifest(self.folder, manifest, self._end)

@@ -18,7 +18,9 @@ from migbench.errors import MigbenchError, ModelError
 from migbench.messages import Adapter, Answer, ImageFile, Request, Size
 from migbench.models import Model
 from migbench.questions import Question, Strategy, Turn, image_sets
+from migbench.redaction import redact
 from migbench.run_store import AnswerLine, RunStore
+from migbench.served import ServerRecord
 
 GIVE_UP_AFTER = 50
 """Failures in a row, with no answer at all, after which the model is taken to be down."""
@@ -64,10 +66,13 @@ class Runner:
     async def run(self, questions: Sequence[Question]) -> None:
         """Ask all questions; every answer or failure is in the store when this returns."""
         waiting = iter(by_image_set(questions))
+        servers = ServerRecord(self.adapter, self.store)
         try:
+            await servers.start()
             async with asyncio.TaskGroup() as group:
                 for _ in range(max(1, self.adapter.capacity)):
                     group.create_task(self._work(waiting))
+            await servers.end()
         except ExceptionGroup as several:
             # What ends a run (a full disk, say) hits every worker; one report of it is enough.
             raise several.exceptions[0] from None
@@ -107,7 +112,7 @@ class Runner:
             else:
                 request, blank = self._prepare(question, turn, blank)
         except MigbenchError as error:
-            return self._record(msgspec.structs.replace(blank, error=str(error)))
+            return self._record(msgspec.structs.replace(blank, error=redact(str(error))))
         stored = self.store.lines.get((question.id, number))
         if stored is not None and stored.text is not None and stored.key == blank.key:
             self.progress.answered_any = True
@@ -186,10 +191,10 @@ def request_key(model: Model, request: Request) -> str:
 
 
 def filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
-    """The line of a request, with its answer."""
+    """The line of a request, with its answer; secrets in it are taken out."""
     return msgspec.structs.replace(
         blank,
-        text=answer.text,
+        text=redact(answer.text, is_answer=not answer.refused),
         truncated=answer.truncated,
         refused=answer.refused,
         prompt_tokens=answer.prompt_tokens,
@@ -200,5 +205,7 @@ def filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
 
 
 def describe(error: Exception) -> str:
-    """An error's own words, with its kind where it is not one of ours."""
-    return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"[:500]
+    """An error's own words, without secrets, and with its kind where it is not one of ours."""
+    if isinstance(error, ModelError):
+        return redact(str(error))
+    return redact(f"{type(error).__name__}: {error}")[:500]

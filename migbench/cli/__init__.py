@@ -7,11 +7,15 @@ stopped by Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import io
+import logging
 import sys
 
 import click
 
 from migbench.errors import MigbenchError
+from migbench.provenance.credentials import keep_secrets_in_use
+from migbench.redaction import redact
 
 COMMANDS = {
     "run": "Ask a model the benchmark's questions, and score it.",
@@ -84,17 +88,30 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
+class _Redacting(logging.Formatter):
+    """Log messages, tracebacks included, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
 def main() -> None:
     """Run the command line; errors meant for the user are printed without a traceback."""
+    keep_secrets_in_use({})
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Redacting("%(message)s"))
     try:
         status = cli.main(prog_name="migbench", standalone_mode=False)
     except MigbenchError as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(f"migbench: {error}", err=True)
+        click.echo(redact(f"migbench: {error}"), err=True)
         sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(redact(shown.getvalue()), err=True, nl=False)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nmigbench: stopped; the same command goes on from here", err=True)
@@ -104,6 +121,6 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         # A full disk, a folder without permission: the system's own words name file and reason.
-        click.echo(f"migbench: {error}", err=True)
+        click.echo(redact(f"migbench: {error}"), err=True)
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)

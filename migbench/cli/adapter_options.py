@@ -10,6 +10,7 @@ import yaml
 
 from migbench.cli.options import together
 from migbench.errors import UsageError
+from migbench.provenance.credentials import looks_like_key
 
 adapter_options = together(
     click.option(
@@ -63,8 +64,14 @@ def _pairs(flag: str, pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise UsageError(f"{flag} {pair}: give it as KEY=VALUE")
-        settings[key.strip().replace("-", "_")] = yaml.safe_load(value)
+            # Repeated only where it cannot be a key, or an address that holds one.
+            shown = f" {pair}" if pair.isidentifier() and not looks_like_key(pair) else ""
+            raise UsageError(f"{flag}{shown}: give it as KEY=VALUE")
+        try:
+            settings[key.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            reason = getattr(error, "problem", None) or "not YAML"
+            raise UsageError(f"{flag} {key}=...: its value cannot be parsed ({reason})") from None
     return settings
 
 

@@ -10,11 +10,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from migbench.errors import UsageError
 from migbench.redaction import STRETCH, keep_secret, redact
+
+if TYPE_CHECKING:
+    from migbench.models import Model
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
@@ -122,6 +125,13 @@ def refuse_secrets(settings: Mapping[str, Any]) -> None:
     for name, value, reason in _secrets(settings):
         keep_secret(value)
         raise UsageError(f"setting {name}: {reason}")
+
+
+def refuse_secrets_of(model: Model) -> None:
+    """The same for all that a manifest holds of a model; secrets in the environment are known."""
+    keep_secrets_in_use(model.settings)
+    named = {"model": model.name, "checkpoint": model.checkpoint, "adapter": model.adapter}
+    refuse_secrets({**named, **model.settings})
 
 
 def keep_secrets_in_use(settings: Mapping[str, Any]) -> None:

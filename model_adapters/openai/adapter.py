@@ -166,6 +166,11 @@ class OpenAIAdapter:
             image_detail=image_detail,
         )
 
+    @classmethod
+    def check(cls, **settings: Any) -> None:
+        """Check the settings; the constructor does no more than that. Raises `AdapterError`."""
+        cls(**settings)
+
     @property
     def capacity(self) -> int:
         """Several times the requests that are under way at once: some wait for others."""

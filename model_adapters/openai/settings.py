@@ -65,7 +65,7 @@ def completions_url(base_url: str) -> str:
     )
     require(
         parts.scheme in {"http", "https"} and hostname != b"",
-        f"base_url {base_url!r}: an address such as http://127.0.0.1:8000/v1 is expected",
+        "base_url: an address such as http://127.0.0.1:8000/v1 is expected",
     )
     return base_url.rstrip("/") + "/chat/completions"
 
@@ -73,7 +73,7 @@ def completions_url(base_url: str) -> str:
 def api_key(variable: str) -> str | None:
     """The key in an environment variable, or None. Raises `AdapterError`, never with the key."""
     require(
-        variable.isidentifier(),
+        isinstance(variable, str) and variable.isidentifier(),
         "api_key_env: the name of an environment variable is expected, not the key itself",
     )
     key = os.environ.get(variable, "").strip()
