@@ -32,6 +32,7 @@ class Imported:
     text: str | None
     truncated: bool = False
     error: str | None = None
+    refused: bool = False
     prompt: str = ""
     question: str | None = None
 
@@ -103,14 +104,16 @@ class JsonLine(msgspec.Struct, frozen=True):
     index: int | None = None
     response: str | None = None
     truncated: bool = False
+    refused: bool = False
     error: str | None = None
 
 
 def read_jsonl(path: Path, annotations: Annotations) -> Iterator[Imported]:
     """The answers in a file of lines with ``id`` or ``index``, and ``response``.
 
-    A line may say ``"truncated": true`` (the token limit was reached), or ``"error": "..."``
-    instead of a response. Raises `DataError` naming file and line.
+    A line may say ``"truncated": true`` (the token limit was reached), ``"refused": true`` (by a
+    content filter), or ``"error": "..."`` instead of a response. Raises `DataError` naming file and
+    line.
     """
     decoder = msgspec.json.Decoder(JsonLine)
     by_index = {instance.index: instance for instance in annotations.instances}
@@ -139,7 +142,7 @@ def read_jsonl(path: Path, annotations: Annotations) -> Iterator[Imported]:
         if (line.response is None) == (line.error is None):
             raise DataError(f"{where}: give either 'response' or 'error'")
         seen[instance.id] = number
-        yield Imported(instance, line.response, line.truncated, line.error)
+        yield Imported(instance, line.response, line.truncated, line.error, line.refused)
 
 
 def store_import(
@@ -176,6 +179,7 @@ def store_import(
                     prompt=each.prompt,
                     text=each.text,
                     truncated=each.truncated,
+                    refused=each.refused,
                     error=each.error,
                 )
             )

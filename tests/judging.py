@@ -52,12 +52,15 @@ def judged(
     dialect: str = "qwen2-vl",
     correction: Correction | None = None,
     truncated: bool = False,
+    refused: bool = False,
     sizes: list[tuple[int, int]] | None = None,
     **more: Any,
 ) -> Judgement:
     """What becomes of one target after this answer."""
     target = target or instance()
-    line = AnswerLine(question=target.id, text=text, truncated=truncated, sizes=sizes)
+    line = AnswerLine(
+        question=target.id, text=text, truncated=truncated, refused=refused, sizes=sizes
+    )
     judging = Judge(
         protocol=PROTOCOLS[protocol],
         dialect=find_dialect(dialect),

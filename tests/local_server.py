@@ -191,7 +191,8 @@ class LocalServer:
         """Listen on 127.0.0.1, by default on a free port; the runner's ``cleanup`` ends that."""
         app = web.Application(client_max_size=2**30)
         app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_post("/api/chat/completions", self._complete)
+        app.router.add_get("/{path:.*}", self._tell)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._port).start()
@@ -199,8 +200,15 @@ class LocalServer:
         self.base_url = f"http://{host}:{port}/v1"
         return runner
 
-    async def _list_models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": self.behaviour.model or "m"}]})
+    async def _tell(self, http: web.Request) -> web.Response:
+        page = self.page(http.path)
+        return web.json_response(page) if page is not None else web.Response(status=404)
+
+    def page(self, path: str) -> object | None:
+        """What the server says of itself at a path, if anything."""
+        if path != "/v1/models":
+            return None
+        return {"object": "list", "data": [{"id": self.behaviour.model or "m"}]}
 
     async def _complete(self, http: web.Request) -> web.Response:
         arrival, self._arrivals = self._arrivals, self._arrivals + 1

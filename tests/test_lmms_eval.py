@@ -240,6 +240,14 @@ def test_a_failure_has_no_score(mini: Annotations, declare: None) -> None:
     assert math.isnan(hooks.mean([given["acc@0.5"], {"values": [1.0]}]))
 
 
+def test_a_filters_refusal_is_refused_and_no_failure(mini: Annotations, declare: None) -> None:
+    marker = "[LMMS_EVAL_REQUEST_FAILED after 5 retries] 400 {'code': 'content_filter'}"
+    assert failure(marker) is None
+    given = hooks.process_results({"reference": reference(mini, 0)}, [marker])
+    assert given["acc@0.5"]["values"] == [0.0]
+    assert (given["model_error"]["score"], given["unreadable"]["score"]) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("text", "failed"),
     [

@@ -13,12 +13,14 @@ from test_run_store import manifest
 
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
+from migbench.dialects import find_dialect
 from migbench.evaluators import EVALUATORS
 from migbench.messages import Answer, ImageFile, ModelError, Request
 from migbench.models import Model, resolve_model
 from migbench.questions import Purpose, Question, Strategy, Turn
 from migbench.run_store import AnswerLine, Run, RunStore, open_run
 from migbench.runner import GIVE_UP_AFTER, Progress, Runner, by_image_set
+from migbench.scoring import PROTOCOLS, Judge, Outcome, judge
 from migbench.strategies import find_strategy
 
 
@@ -113,6 +115,25 @@ def test_a_second_run_asks_nothing_again(tmp_path: Path) -> None:
     run(tmp_path, again, asked)
     assert again.asked == []
     assert {line.text for line in Run(tmp_path).lines.values()} == {"said"}
+
+
+def test_what_a_filter_refused_ends_its_question_and_is_not_asked_again(tmp_path: Path) -> None:
+    class Filtered(Scripted):
+        async def answer(self, request: Request) -> Answer:
+            self.asked.append(request)
+            return Answer("It was filtered.", refused=True)
+
+    asked = questions(*map(instance, range(3)))
+    chain = find_strategy("mcot")
+    first, again = Filtered(lambda request: ""), Filtered(lambda request: "")
+    progress = run(tmp_path, first, asked, chain)
+    run(tmp_path, again, asked, chain)
+    # Step 1 asks for the same words three times.
+    assert (len(first.asked), len(again.asked), progress.failed) == (1, 0, 0)
+    lines = Run(tmp_path).lines
+    assert {(line.turn, line.refused) for line in lines.values()} == {(0, True)}
+    judging = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), chain, "mcot")
+    assert {each.outcome for each in judge(judging, asked, lines)} == {Outcome.REFUSED}
 
 
 def test_a_failure_is_recorded_with_its_reason_and_asked_again_later(tmp_path: Path) -> None:

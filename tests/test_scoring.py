@@ -17,7 +17,7 @@ from migbench.errors import DataError
 from migbench.importing import Imported, store_import
 from migbench.models import resolve_model
 from migbench.run_store import Run
-from migbench.scoring import Flag, Judgement, Outcome, macro_average, summarise_tasks
+from migbench.scoring import PROTOCOLS, Flag, Judgement, Outcome, macro_average, summarise_tasks
 
 # --- scores ---------------------------------------------------------------------------------------
 
@@ -49,6 +49,13 @@ def test_unreadable_answers_count_as_not_hit() -> None:
         Outcome.HIT: 1,
         Outcome.MISS: 1,
     }
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("text", ["", RIGHT, "The response was filtered."])
+def test_what_a_filter_took_away_is_refused_under_every_protocol(text: str, protocol: str) -> None:
+    judgement = judged(text, protocol=protocol, refused=True)
+    assert (judgement.outcome, judgement.iou) == (Outcome.REFUSED, 0.0)
 
 
 def test_the_macro_average_is_the_unweighted_mean_of_the_tasks() -> None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from migbench.finishing import names_filter_code
+
 FAILURE = "[LMMS_EVAL_"
 """What lmms-eval's models for servers begin a text with that stands in for a missing answer."""
 
 
 def failure(text: str) -> str | None:
-    """The text, where it is one of lmms-eval's failures and no answer."""
-    return text if text.lstrip().startswith(FAILURE) else None
+    """The text, where it is one of lmms-eval's failures and neither an answer nor a refusal."""
+    return text if _stands_in(text) and not names_filter_code(text) else None
+
+
+def refused_by_filter(text: str) -> bool:
+    """Whether the text stands in for an answer that a content filter took away."""
+    return _stands_in(text) and names_filter_code(text)
+
+
+def _stands_in(text: str) -> bool:
+    return text.lstrip().startswith(FAILURE)

@@ -18,7 +18,7 @@ from migbench.data.images import DataLocation
 from migbench.dialects import PromptSet, ask
 from migbench.errors import DataError, UsageError
 from migbench.lmms_eval.declared import DATA, Declared, declared_data, declared_dialect
-from migbench.lmms_eval.failures import failure
+from migbench.lmms_eval.failures import failure, refused_by_filter
 from migbench.lmms_eval.questions import Reference, questions_by_id, read_once
 from migbench.messages import ImageFile
 from migbench.questions import Question, Strategy, image_sets
@@ -158,7 +158,12 @@ def process_results(document: Document, results: Sequence[str]) -> dict[str, Any
     reference = msgspec.json.decode(document["reference"], type=Reference)
     question = questions_by_id(data.annotations, reference.evaluator)[reference.question]
     text, error = results[0], failure(results[0])
-    line = AnswerLine(question=question.id, text=None if error else text, error=error)
+    line = AnswerLine(
+        question=question.id,
+        text=None if error else text,
+        refused=refused_by_filter(text),
+        error=error,
+    )
     judged = {
         name: judge(
             Judge(

@@ -13,7 +13,7 @@ from migbench.data.annotations import Annotations
 from migbench.errors import DataError
 from migbench.evaluators import EVALUATORS
 from migbench.importing import Imported
-from migbench.lmms_eval.failures import failure
+from migbench.lmms_eval.failures import failure, refused_by_filter
 from migbench.lmms_eval.questions import Reference
 from migbench.models import Model
 
@@ -117,6 +117,7 @@ def _answers(
         yield Imported(
             question.targets[0],
             None if error else answer,
+            refused=refused_by_filter(answer),
             error=error,
             prompt=each.sample.input,
             question=question.id,

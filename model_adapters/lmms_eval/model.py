@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
-from migbench.messages import Answer, Generation, ImageFile, ModelError, Request
+from migbench.messages import (
+    Answer,
+    Generation,
+    ImageFile,
+    ModelError,
+    Request,
+    names_filter_code,
+)
 from model_adapters.lmms_eval.loading import untyped
 
 __all__ = ["FAILURE", "ImagesAs", "Model"]
@@ -140,6 +147,8 @@ class Model:
             return ModelError(f"the model gave {type(output).__name__} instead of a text")
         tokens = counts.output_tokens if counts is not None else None
         if text.lstrip().startswith(FAILURE):
+            if names_filter_code(text):
+                return Answer(text[:500], refused=True)
             return ModelError(text[:500])
         if not text and not tokens:
             return ModelError(

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from migbench.messages import Answer, ModelError
+from migbench.messages import Answer, Finish, ModelError, finish_of
 from model_adapters.vllm.engine_log import EngineLog, bottom, shortened
 from model_adapters.vllm.guard import Guard
 
@@ -123,22 +123,23 @@ class Engine:
         (completion,) = output.outputs
         tokens = list(completion.token_ids)
         length = len(output.prompt_token_ids)
-        match completion.finish_reason:
-            case "stop":
+        finish = finish_of(completion.finish_reason)
+        match finish:
+            case Finish.ANSWERED:
                 said = tokens[:-1]  # the end token is none of the answer's text
-            case "length" if len(tokens) == most:
+            case Finish.TRUNCATED if len(tokens) == most:
                 said = tokens
-            case "length":
+            case Finish.TRUNCATED:
                 raise ModelError(
                     f"max_model_len {self._longest} leaves a prompt of {length} tokens room for "
                     f"an answer of {len(tokens)}, and {most} may be needed: raise it, or lower "
                     "max_pixels"
                 )
-            case other:
-                raise ModelError(f"vLLM broke the answer off ({other})")
+            case _:
+                raise ModelError(f"vLLM broke the answer off ({completion.finish_reason})")
         return Answer(
             text=self._tokenizer.decode(said, skip_special_tokens=False),
-            truncated=completion.finish_reason == "length",
+            truncated=finish is Finish.TRUNCATED,
             prompt_tokens=length,
             cached_tokens=output.num_cached_tokens,
             completion_tokens=len(tokens),
