@@ -88,19 +88,19 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-class _Redacting(logging.Formatter):
-    """Log messages, tracebacks included, without secrets."""
+class _Terminal(logging.Handler):
+    """Warnings, tracebacks included, on standard error, without secrets."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(redact(self.format(record)), err=True)
 
 
 def main() -> None:
     """Run the command line; errors meant for the user are printed without a traceback."""
     keep_secrets_in_use({})
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(_Redacting("%(message)s"))
+    log = logging.getLogger()
+    if not log.hasHandlers():
+        log.addHandler(_Terminal(logging.WARNING))
     try:
         status = cli.main(prog_name="migbench", standalone_mode=False)
     except MigbenchError as error:
