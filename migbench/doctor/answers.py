@@ -52,8 +52,8 @@ class Written:
 
     @property
     def text(self) -> str | None:
-        """The raw answer."""
-        return self.line.text if self.line else None
+        """The raw answer; None where there is none, or a content filter took it away."""
+        return self.line.text if self.line and not self.line.refused else None
 
 
 def written(

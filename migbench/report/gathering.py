@@ -240,6 +240,7 @@ def _said(turn: Turn, line: AnswerLine, spans: Sequence[Span]) -> Said:
         text=None if line.text is None else excerpt(line.text, spans),
         length=len(line.text or ""),
         truncated=line.truncated,
+        refused=line.refused,
         error=None if line.error is None else excerpt(line.error),
         tokens=line.completion_tokens,
         seconds=line.seconds,

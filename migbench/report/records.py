@@ -54,6 +54,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: list[Piece] | None = None
     length: int = 0
     truncated: bool = False
+    refused: bool = False
     error: list[Piece] | None = None
     tokens: int | None = None
     seconds: float | None = None

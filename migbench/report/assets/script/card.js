@@ -86,6 +86,7 @@ function details(said) {
   const facts = [`${(said.length || 0).toLocaleString("en")} characters`];
   if (said.tokens !== undefined) facts.push(`${said.tokens} tokens`);
   if (said.seconds !== undefined) facts.push(`${said.seconds.toFixed(1)} s`);
+  if (said.refused) facts.push("taken away by a content filter");
   if (said.truncated) facts.push("cut off at the token limit");
   return el(
     "details",
