@@ -18,6 +18,7 @@ from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
 from migbench.errors import DataError, UsageError
 from migbench.models import Model
+from migbench.provenance.credentials import refuse_secrets_of
 from migbench.provenance.fingerprints import fingerprint_of_checkpoint
 from migbench.provenance.identity import run_hash
 from migbench.questions import Question, Strategy
@@ -73,8 +74,9 @@ def make_plan(
     With a ``shard``, its part of these questions. Unsaid, ``prompts`` are the published script's
     for direct inference, with which Table 1 was made, and the paper's for chains of thought, where
     the script is broken for Qwen2-VL. Raises `DataError` for unusable annotations and `UsageError`
-    for unknown task names, or where nothing is left to ask.
+    for unknown task names, where nothing is left to ask, or where a setting holds a secret.
     """
+    refuse_secrets_of(model)
     annotations = read_annotations(data.annotations, scale)
     hashes = task_hashes()
     chosen = [spec.key for spec in select_tasks(tasks) if annotations.counts[spec.key]]

@@ -78,11 +78,15 @@ _FILTER_CODES = frozenset(
 )
 """Codes and types of errors by which services say that their filter was the reason."""
 
-_FILTER_CODE_IN_TEXT = re.compile(
+_FILTER_IN_TEXT = re.compile(
     r"\b(?:content_filter|ContentFilter(?:Error)?|content_policy_violation|ContentPolicyViolation"
     r"|ResponsibleAIPolicyViolation|data_inspection_failed|DataInspectionFailed"
-    r"|moderation_blocked)",
+    r"|moderation_blocked)"
+    r"|(?i:content management policy|rejected (?:as a result of|by) (?:our|the) safety system"
+    r"|flagged as potentially violating|may contain inappropriate content"
+    r"|blocked by (?:the |our )?(?:content|safety) filter)",
 )
+"""Such codes, and the sentences of OpenAI, Azure and Alibaba, in what proxies pass on as words."""
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -103,9 +107,9 @@ def is_filter_code(code: object) -> bool:
     return _word(code) in _FILTER_CODES
 
 
-def names_filter_code(text: str) -> bool:
-    """Whether a text, such as an error that another program has put in words, holds such a code."""
-    return bool(_FILTER_CODE_IN_TEXT.search(text))
+def names_filter(text: str) -> bool:
+    """Whether an error that another program has put in words says that a filter was the reason."""
+    return bool(_FILTER_IN_TEXT.search(text))
 
 
 def _word(text: object) -> str:

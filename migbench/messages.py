@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 from migbench.errors import AdapterError, ModelError
-from migbench.finishing import Finish, finish_of, is_filter_code, names_filter_code
+from migbench.finishing import Finish, finish_of, is_filter_code, names_filter
 from migbench.redaction import keep_secret, redact
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ __all__ = [
     "finish_of",
     "is_filter_code",
     "keep_secret",
-    "names_filter_code",
+    "names_filter",
     "redact",
 ]
 

@@ -21,6 +21,7 @@ from migbench.corrections import Correction
 from migbench.dialects import Dialect, find_dialect, load_dialects
 from migbench.errors import DataError, UsageError
 from migbench.messages import Generation
+from migbench.provenance.credentials import refuse_secrets_of
 from migbench.yaml_files import as_record, read_yaml
 
 
@@ -96,7 +97,8 @@ def load_profiles() -> dict[str, Profile]:
 def resolve_model(name: str, overrides: Overrides = Overrides()) -> Model:
     """The model that the user means: a profile, a checkpoint folder, or a name for an adapter.
 
-    Raises `UsageError` where the dialect is not known: it is declared, never guessed.
+    Raises `UsageError` where the dialect is not known (it is declared, never guessed), and where a
+    setting holds a secret.
     """
     profile = load_profiles().get(name) or _profile_of_checkpoint(name, overrides)
     adapter = overrides.adapter or profile.adapter
@@ -107,7 +109,7 @@ def resolve_model(name: str, overrides: Overrides = Overrides()) -> Model:
         max=overrides.pixels.max or profile.pixels.max,
     )
     dialect = overrides.dialect or find_dialect(profile.dialect)
-    return Model(
+    model = Model(
         name=profile.name,
         checkpoint=profile.checkpoint,
         revision=overrides.revision or profile.revision,
@@ -118,6 +120,8 @@ def resolve_model(name: str, overrides: Overrides = Overrides()) -> Model:
         settings=merged_settings(settings, overrides.settings),
         corrections=profile.corrections,
     )
+    refuse_secrets_of(model)
+    return model
 
 
 def merged_settings(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

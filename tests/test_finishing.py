@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migbench.messages import Finish, finish_of, is_filter_code, names_filter_code
+from migbench.messages import Finish, finish_of, is_filter_code, names_filter
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_no_word_is_an_answer_by_chance(word: str) -> None:
 def test_a_filter_is_known_by_its_code() -> None:
     for code in ("content_filter", "data_inspection_failed", "ResponsibleAIPolicyViolation"):
         assert is_filter_code(code)
-        assert names_filter_code(f"Error code: 400 - {{'error': {{'code': '{code}'}}}}")
+        assert names_filter(f"Error code: 400 - {{'error': {{'code': '{code}'}}}}")
     for code in (None, 400, "context_length_exceeded", "rate_limit_exceeded"):
         assert not is_filter_code(code)
-    assert not names_filter_code("the filter of the water pump")
+    assert not names_filter("the filter of the water pump")

@@ -14,7 +14,7 @@ from migbench.messages import (
     ImageFile,
     ModelError,
     Request,
-    names_filter_code,
+    names_filter,
 )
 from model_adapters.lmms_eval.loading import untyped
 
@@ -147,7 +147,7 @@ class Model:
             return ModelError(f"the model gave {type(output).__name__} instead of a text")
         tokens = counts.output_tokens if counts is not None else None
         if text.lstrip().startswith(FAILURE):
-            if names_filter_code(text):
+            if names_filter(text):
                 return Answer(text[:500], refused=True)
             return ModelError(text[:500])
         if not text and not tokens:

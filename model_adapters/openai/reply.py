@@ -19,7 +19,13 @@ BAD_GATEWAY = 502
 
 _TEXT_PARTS = frozenset({"text", "output_text"})
 _REASONING_PARTS = frozenset({"thinking", "reasoning", "redacted_thinking", "reasoning_text"})
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_REASONING_FIELDS = (
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "reasoning_text",
+    "reasoning_details",
+)
 
 _ONLY_REASONING = (
     "the reply holds no answer: all of its text stands in {field}. Start the server without its "
@@ -101,7 +107,7 @@ def _read_choice(
     if finish is Finish.UNKNOWN:
         raise ReplyFailed(f"the model gave no finished answer (finish_reason: {reason})")
     truncated = finish is Finish.TRUNCATED
-    if not truncated and not said.text and said.reasoning_field:
+    if not truncated and not (said.text or "").strip() and said.reasoning_field:
         raise ReplyFailed(_ONLY_REASONING.format(field=said.reasoning_field))
     if not truncated and said.text is None:
         raise ReplyFailed(f"the reply holds no text (finish_reason: {reason})")

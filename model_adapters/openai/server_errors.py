@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from migbench.messages import is_filter_code, names_filter_code
+from migbench.messages import is_filter_code, names_filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def error_in(body: object) -> ServerError | None:
     if error is None:
         return None
     if not isinstance(error, dict):
-        return ServerError(_one_line(error), is_filter=names_filter_code(str(error)))
+        return ServerError(_one_line(error), is_filter=names_filter(str(error)))
     message = _message_of(error)
     inner = error.get("innererror") or error.get("inner_error")
     codes = [error.get(name) for name in ("code", "type", "status")]
@@ -43,7 +43,7 @@ def error_in(body: object) -> ServerError | None:
         message=message,
         status=_status(codes),
         parameter=str(error.get("param") or ""),
-        is_filter=flagged or any(map(is_filter_code, codes)) or names_filter_code(message),
+        is_filter=flagged or any(map(is_filter_code, codes)) or names_filter(message),
     )
 
 

@@ -104,7 +104,7 @@ class Transport:
             # Not chained, like all below: the first message may repeat the key.
             raise AttemptFailed(reason, passes=True, strikes=STRIKES_OUT) from None
         seconds = time.perf_counter() - started
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             return self._refused(url, response, content, served, seconds)
         try:
             return read_reply(content, seconds, reason_required=self._reason_required)
@@ -115,7 +115,8 @@ class Transport:
             message = self._described(url, str(failure), hint)
             if failure.status is None:
                 raise AttemptFailed(message) from None
-            raise self._of_status(failure.status, message) from None
+            wait = retry_after_seconds(response.headers.get("Retry-After"))
+            raise self._of_status(failure.status, message, wait) from None
 
     async def get(self, url: str) -> tuple[int, bytes] | None:
         """What stands at another of the server's addresses: status and body.

@@ -210,6 +210,13 @@ async def test_the_servers_wish_to_wait_is_honoured_up_to_a_bound(
 
 
 @pytest.mark.asyncio
+async def test_a_wish_beyond_the_calendar_costs_no_attempt() -> None:
+    headers = {"Retry-After": "Wed, 21 Oct 99999 07:28:30 +9999"}
+    with LocalServer(script=[Scripted(error("slow down"), 429, headers), GOOD]) as server:
+        assert (await answer_from(server, retries=1)).text == "(1,2),(3,4)"
+
+
+@pytest.mark.asyncio
 async def test_without_a_wish_attempts_are_spaced_by_the_backoff() -> None:
     started = time.perf_counter()
     with LocalServer(script=[Scripted(error("busy"), 503)] * 2 + [GOOD]) as server:
@@ -320,6 +327,9 @@ FILTERED = {
     "Alibaba's 400": Scripted(b'{"error": {"code": "data_inspection_failed"}}', 400),
     "OpenRouter's 403": Scripted(
         b'{"error": {"code": 403, "message": "no", "metadata": {"flagged_input": "x"}}}', 403
+    ),
+    "a proxy's words": Scripted(
+        b'{"error": {"message": "400: It triggered the content management policy."}}', 400
     ),
     "an error inside of a reply": Scripted(b'{"error": {"code": "content_filter"}}'),
     "no candidates": Scripted(b'{"promptFeedback": {"blockReason": "SAFETY"}}'),

@@ -80,7 +80,7 @@ def test_azures_verdict_explains_a_missing_text() -> None:
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
-@pytest.mark.parametrize("content", [None, ""])
+@pytest.mark.parametrize("content", [None, "", "\n\n"])
 def test_an_answer_in_another_field_is_an_error_that_names_field_and_option(
     content: str | None, field: str
 ) -> None:
