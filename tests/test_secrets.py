@@ -172,3 +172,28 @@ def test_an_address_of_a_deployment_is_no_secret(mini: Path, tmp_path: Path) -> 
     done = asking(mini, tmp_path / "run", url, "--limit", "1", "--tasks", "diff")
     assert done.status == 1, done.err
     assert "nothing listens at 127.0.0.1:9" in done.err
+
+
+def test_an_address_with_a_key_in_its_path_comes_from_the_environment(
+    mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hidden(LocalServer):
+        """Serves at a path that is a key."""
+
+        def page(self, path: str) -> object | None:
+            return {"data": [{"id": "served"}]} if path == "/4f9a8b7c6d5e3f2a1b0c/models" else None
+
+    with Hidden() as server:
+        host = server.base_url.removesuffix("/v1")
+        monkeypatch.setenv("MY_URL", f"{host}/4f9a8b7c6d5e3f2a1b0c")
+        done = migbench(
+            *("run", "--model", "served", "--adapter", "openai"),
+            *("--model-arg", "base_url_env=MY_URL", "--model-arg", "retries=0"),
+            *("--dialect", "qwen2-vl", "--data", mini, "--out", tmp_path / "run"),
+        )
+    assert done.status == 1, done.err
+    assert f"{host}/[key]/chat/completions: 405" in done.err
+    manifest = (tmp_path / "run" / "run.json").read_text()
+    assert f"{host}/[key]" in manifest
+    assert "4f9a8b" not in done.out + done.err + manifest
+    assert "4f9a8b" not in (tmp_path / "run" / "answers.jsonl").read_text()

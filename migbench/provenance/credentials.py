@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -138,12 +139,15 @@ def keep_secrets_in_use(settings: Mapping[str, Any]) -> None:
     """Make known what is secret in the environment.
 
     That is what a variable's name says is secret (``HF_TOKEN``), and what stands in the variables
-    that settings name (``api_key_env=NAME``).
+    that settings name (``api_key_env=NAME``): of addresses, what looks like a secret in them.
     """
     named = {value for name, value in _named("", settings) if _names_variable(name)}
     for variable, value in os.environ.items():
-        is_secret = variable in named or is_secret_name(variable)
-        if is_secret and not _is_no_secret(value):
+        if "://" in value and (variable in named or is_secret_name(variable)):
+            for address in value.split():
+                for secret in _secrets_in_address(address):
+                    keep_secret(secret)
+        elif (variable in named or is_secret_name(variable)) and not _is_no_secret(value):
             keep_secret(value)
 
 
@@ -194,7 +198,8 @@ _BY_NAME = (
 _IN_ADDRESS = (
     "the address looks as if a secret were in it, which a run's manifest must not hold; give it "
     "without user name, parameters and keys, and put the key into an environment variable "
-    "(openai: api_key_env=VARIABLE)"
+    "(openai: api_key_env=VARIABLE); an address whose path has to hold it goes into one as a whole "
+    "(openai: base_url_env=VARIABLE)"
 )
 
 
@@ -207,7 +212,7 @@ def _secrets(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield name, text, _FOR_A_VARIABLE
         elif _is_secret_setting(name):
             yield name, text, _BY_NAME
-        elif "://" in text and (secret := _secret_in_address(text)):
+        elif "://" in text and (secret := next(_secrets_in_address(text), "")):
             yield name, secret, _IN_ADDRESS
         elif isinstance(value, str) and _is_secret_value(text):
             yield name, text, _BY_NAME
@@ -255,31 +260,25 @@ def _is_secret_value(text: str) -> bool:
     return bool(_KEY_SHAPES.fullmatch(text)) or redact(text, is_answer=True) != text
 
 
-def _secret_in_address(address: str) -> str | None:
-    """What is secret in an address: a user's part, a parameter, a piece of the path."""
+def _secrets_in_address(address: str) -> Iterator[str]:
+    """What is secret in an address: the user's part, parameters, pieces of the path."""
     try:
         parts = urlsplit(address)
-        user = parts.netloc.rpartition("@")[0]
     except ValueError:
-        return None
-    if user:
-        return user.partition(":")[2] or user
+        return
+    if user := parts.netloc.rpartition("@")[0]:
+        yield user.partition(":")[2] or user
     for text in (parts.query, parts.fragment):
-        for name, value in parse_qsl(text):
-            if value and (
-                is_secret_name(name)
-                or name.lower() in _SECRET_PARAMETERS
-                or looks_like_key(value)
-                or _is_secret_value(value)
-            ):
-                return value
         if text and "=" not in text and looks_like_key(text):
-            return text
+            yield text
+        for name, value in parse_qsl(text):
+            is_named = is_secret_name(name) or name.lower() in _SECRET_PARAMETERS
+            if is_named or looks_like_key(value) or _is_secret_value(value):
+                yield value
     if parts.scheme == "file":
-        return None
+        return
     segments = [unquote(segment) for segment in parts.path.split("/")]
-    for before, segment in zip(["", *segments], segments, strict=False):
+    for before, segment in pairwise(segments):
         is_named = is_secret_name(before) and segment != ""
         if is_named or looks_like_key(segment) or _is_secret_value(segment):
-            return segment
-    return None
+            yield segment

@@ -23,6 +23,7 @@ from model_adapters.openai.pool import Pool
 from model_adapters.openai.servers import Servers
 from model_adapters.openai.settings import (
     OMITTABLE_FIELDS,
+    addresses,
     api_key,
     check_extra_body,
     completions_urls,
@@ -43,6 +44,8 @@ class OpenAIAdapter:
     - ``checkpoint``: the model's name, as the server knows it.
     - ``base_url``: the API's address, up to and with its version: ``http://127.0.0.1:8000/v1``. Or
       a list of such addresses, endpoints that serve the same model and share the work.
+    - ``base_url_env``: instead, the environment variable that holds the address, or several with
+      spaces between them. For addresses whose path holds a key, which must not be stored.
     - ``concurrency``: requests under way at once at each endpoint, each on its own connection.
     - ``leader_first``: the first request about an image set is answered before its siblings leave.
     - ``send_images``: ``bytes``, or ``by-path``: ``file://`` URLs, where servers can open them.
@@ -70,6 +73,7 @@ class OpenAIAdapter:
     SERVING = frozenset(
         {
             "base_url",
+            "base_url_env",
             "concurrency",
             "leader_first",
             "send_images",
@@ -89,7 +93,8 @@ class OpenAIAdapter:
         self,
         *,
         checkpoint: str,
-        base_url: str | Sequence[str],
+        base_url: str | Sequence[str] | None = None,
+        base_url_env: str | None = None,
         concurrency: int = 32,
         leader_first: bool = True,
         send_images: str = "bytes",
@@ -122,7 +127,7 @@ class OpenAIAdapter:
         check_extra_body(extra_body, max_tokens_field)
         endpoints = [
             Endpoint(url, slots=concurrency, longest_rest=longest_wait)
-            for url in completions_urls(base_url)
+            for url in completions_urls(addresses(base_url, base_url_env))
         ]
         key = api_key(api_key_env)
         slots = concurrency * len(endpoints)

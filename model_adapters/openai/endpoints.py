@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from migbench.messages import ModelError
+from migbench.messages import ModelError, redact
 from model_adapters.openai.backoff import Backoff
 
 STRIKES_OUT = 3
@@ -101,7 +101,7 @@ class Endpoint:
         if self._times_set_aside:
             _log.warning(
                 "%s was set aside %d times%s; %d requests moved elsewhere; last reason: %s",
-                self.url,
+                redact(self.url),
                 self._times_set_aside,
                 "" if self.is_well else " and did not come back",
                 self.moved_away,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, TypeGuard
 
-from migbench.messages import AdapterError
+from migbench.messages import AdapterError, redact
 from model_adapters.openai.endpoints import STRIKES_OUT, AttemptFailed
 from model_adapters.openai.identity import Get, Identity, ask_identity, difference
 from model_adapters.openai.reply import Reply
@@ -67,7 +67,8 @@ class Servers:
             for other, theirs in self._identities.items():
                 if theirs and self._must_agree and (reason := difference(theirs, identity)):
                     raise AttemptFailed(
-                        f"{url}: serves another model than {_base(other)} ({reason}); {_REMEDY}",
+                        f"{_named(url)}: serves another model than {_named(other)} ({reason}); "
+                        f"{_REMEDY}",
                         strikes=STRIKES_OUT,
                     )
             self._identities[url] = identity
@@ -84,14 +85,14 @@ class Servers:
             models.append(model)
             if len(models) > 1 or not _is_same_model(model, self._model):
                 _log.warning(
-                    "%s answers as model %s, and was asked for %s", _base(url), model, self._model
+                    "%s answers as model %s, and was asked for %s", _named(url), model, self._model
                 )
         if _is_new(fingerprint, fingerprints := self._fingerprints[url]):
             fingerprints.append(fingerprint)
             if len(fingerprints) > 1:
                 _log.warning(
                     "%s has changed during the run: its system_fingerprint was %s, and is %s now",
-                    *(_base(url), fingerprints[-2], fingerprint),
+                    *(_named(url), fingerprints[-2], fingerprint),
                 )
 
     async def about(self) -> dict[str, dict[str, str]]:
@@ -104,18 +105,19 @@ class Servers:
         for (url, one), (other, another) in combinations(found.items(), 2):
             if self._must_agree and (reason := difference(one, another)):
                 raise AdapterError(
-                    f"{_base(url)} and {_base(other)} serve different models ({reason}); {_REMEDY}"
+                    f"{_named(url)} and {_named(other)} serve different models ({reason}); "
+                    f"{_REMEDY}"
                 )
             for name in ("server", "version"):
                 if one.facts.get(name) != another.facts.get(name):
                     _log.warning(
                         "%s and %s differ: %s %s and %s",
-                        *(_base(url), _base(other), name),
+                        *(_named(url), _named(other), name),
                         *(each.facts.get(name, "unknown") for each in (one, another)),
                     )
         for url, identity in found.items():
             self._identities[url] = identity
-        return {_base(url): self._account(url, one) for url, one in found.items()}
+        return {_named(url): self._account(url, one) for url, one in found.items()}
 
     def _account(self, url: str, identity: Identity) -> dict[str, str]:
         account = dict(identity.facts)
@@ -140,3 +142,8 @@ def _is_same_model(said: str, asked: str) -> bool:
 
 def _base(url: str) -> str:
     return url.removesuffix("/chat/completions")
+
+
+def _named(url: str) -> str:
+    """The address as it may be told and kept: without a key that is part of it."""
+    return redact(_base(url))

@@ -31,6 +31,18 @@ def require(condition: bool, otherwise: str) -> None:
         raise AdapterError(otherwise)
 
 
+def addresses(base_url: str | Sequence[str] | None, variable: str | None) -> str | Sequence[str]:
+    """The endpoints' addresses, given or in an environment variable. Raises `AdapterError`."""
+    if base_url is None and variable is None:
+        raise AdapterError("adapter openai needs an address: --endpoint http://HOST:PORT/v1")
+    require(base_url is None or variable is None, "base_url, base_url_env: one of them is expected")
+    if variable is None:
+        return base_url or ""
+    found = os.environ.get(variable, "").split()
+    require(bool(found), f"base_url_env: environment variable {variable} holds no address")
+    return found
+
+
 def completions_urls(base_url: str | Sequence[str]) -> list[str]:
     """The addresses that requests go to, one for each endpoint.
 

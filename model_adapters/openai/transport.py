@@ -214,7 +214,7 @@ class Transport:
         reason = redact(reason)
         if len(reason) > _MESSAGE_LENGTH:
             reason = reason[: _MESSAGE_LENGTH - 1] + "…"
-        return f"{url}: {reason}{redact(advice)}"
+        return f"{redact(url)}: {reason}{redact(advice)}"
 
 
 def _error_of(content: bytes) -> ServerError:
