@@ -197,6 +197,11 @@ class Adapter(Protocol):
     class may name, in a set ``SERVING``, those of its settings that do not change what the model
     says (batch size, address, retries): they may differ when a run is resumed. ``outer.inner`` is
     one inside a setting that is a mapping.
+
+    Two things may be there beside: a function ``check`` of the class, which takes the settings and
+    raises `AdapterError` for wrong ones before anything is written; and a coroutine ``about()``,
+    which tells what the servers behind the model say of themselves (`migbench.served`). Whoever
+    reads a key calls `keep_secret`, so that no text repeats it.
     """
 
     @property

@@ -12,7 +12,7 @@ import base64
 import html
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -46,7 +46,7 @@ def keep_secret(secret: str) -> None:
     if len(secret) < STRETCH:
         return
     for spelling in _spellings(secret):
-        plain = _SPACE.sub("", spelling).lower()
+        plain = _plain(spelling)
         for length, known in _stretches.items():
             # A whole secret may be shorter than the stretch that answers ask for.
             size = min(length, len(secret))
@@ -100,6 +100,9 @@ def _secret_spans(text: str, stretches: set[str]) -> list[tuple[int, int]]:
     if not stretches:
         return []
     lengths = sorted({len(stretch) for stretch in stretches})
+    plain = _plain(text)
+    if not _ESCAPE.search(plain) and not any(_matches(plain, stretches, lengths)):
+        return []  # As nearly all texts are: no need to know where what stands.
     # White space is passed over: long words are wrapped on their way.
     view = [
         _Character(character, at, at + 1)
@@ -108,18 +111,30 @@ def _secret_spans(text: str, stretches: set[str]) -> list[tuple[int, int]]:
     ]
     found: list[tuple[int, int]] = []
     for _ in range(3):
-        # Character by character: lower() alone may change a text's length.
         plain = "".join(one.value.lower()[:1] for one in view)
         found += [
             (view[at].start, view[at + length - 1].stop)
-            for length in lengths
-            for at in range(len(plain) - length + 1)
-            if plain[at : at + length] in stretches
+            for at, length in _matches(plain, stretches, lengths)
         ]
         if not _ESCAPE.search(plain):
             break
         view = _unescaped(view)
     return _merged(found)
+
+
+def _matches(plain: str, stretches: set[str], lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where stretches stand in a text, and how long they are."""
+    for length in lengths:
+        for at in range(len(plain) - length + 1):
+            if plain[at : at + length] in stretches:
+                yield at, length
+
+
+def _plain(text: str) -> str:
+    """The text in small letters and without white space, one character for each."""
+    text = _SPACE.sub("", text)
+    # Character by character where lower() may change the text's length.
+    return text.lower() if text.isascii() else "".join(one.lower()[:1] for one in text)
 
 
 def _unescaped(view: list[_Character]) -> list[_Character]:

@@ -80,6 +80,13 @@ class Fails(Chat):
         return FAILED
 
 
+class Filtered(Chat):
+    """Puts the marker in the place of an answer that a server's content filter took away."""
+
+    def say(self, messages: Any) -> Any:
+        return f"{FAILED}: Error code: 400 - {{'error': {{'code': 'content_filter'}}}}"
+
+
 class Silent(Chat):
     """Gives no text after a failure, as some of lmms-eval's classes do."""
 
@@ -169,7 +176,7 @@ class Replay(Chat):
 def register() -> None:
     """Make them known to lmms-eval under their names in small letters."""
     for kind in (
-        *(Chat, Raises, Leaves, Fails, Silent, Wordless, Wordy, Numbers),
+        *(Chat, Raises, Leaves, Fails, Filtered, Silent, Wordless, Wordy, Numbers),
         *(Sorted, Hasty, Forgetful, Blind, Simple),
     ):
         path = f"{kind.__module__}.{kind.__name__}"

@@ -80,6 +80,12 @@ def test_a_failure_is_a_model_error(model: str, reason: str, images: list[ImageF
     assert reason in str(given)
 
 
+def test_what_a_filter_took_away_is_refused(images: list[ImageFile]) -> None:
+    given = one("filtered", asking(images[0], "Compare these."))
+    assert isinstance(given, Answer)
+    assert given.refused
+
+
 def test_a_model_that_says_nothing_has_answered(images: list[ImageFile]) -> None:
     assert one("wordless", asking(images[0], "Where?")) == Answer("", completion_tokens=1)
 
