@@ -157,6 +157,22 @@ def test_a_key_among_the_settings_is_refused_before_anything_is_written(
     assert not any(tmp_path.iterdir())
 
 
+def test_a_traceback_holds_no_key(
+    mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", KEY)
+    adapter = tmp_path / "mine.py"
+    adapter.write_text(f"class M:\n    def __init__(self):\n        raise OSError({KEY!r})\n")
+    done = migbench(
+        *("--debug", "run", "--model", "m", "--adapter", f"{adapter}:M", "--dialect", "qwen2-vl"),
+        *("--data", mini, "--out", tmp_path / "run"),
+    )
+    adapter.unlink()
+    assert "Traceback" in done.err
+    assert done.status == 2
+    assert_nowhere(tmp_path / "run", done)
+
+
 @pytest.mark.parametrize(
     "argument", ["sk-4f9a8b7c6d5e", "http://h/4f9a8b", "extra_body={a: '4f9a8b7c"]
 )

@@ -10,6 +10,7 @@ import importlib
 import io
 import logging
 import sys
+import traceback
 
 import click
 
@@ -105,7 +106,7 @@ def main() -> None:
         status = cli.main(prog_name="migbench", standalone_mode=False)
     except MigbenchError as error:
         if "--debug" in sys.argv:
-            raise
+            click.echo(redact(traceback.format_exc()), err=True, nl=False)
         click.echo(redact(f"migbench: {error}"), err=True)
         sys.exit(2)
     except click.ClickException as error:

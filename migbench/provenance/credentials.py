@@ -143,12 +143,20 @@ def keep_secrets_in_use(settings: Mapping[str, Any]) -> None:
     """
     named = {value for name, value in _named("", settings) if _names_variable(name)}
     for variable, value in os.environ.items():
-        if "://" in value and (variable in named or is_secret_name(variable)):
+        if variable not in named and not _is_secret_variable(variable):
+            continue
+        if "://" in value:
             for address in value.split():
                 for secret in _secrets_in_address(address):
                     keep_secret(secret)
-        elif (variable in named or is_secret_name(variable)) and not _is_no_secret(value):
+        elif not _is_no_secret(value):
             keep_secret(value)
+
+
+def _is_secret_variable(variable: str) -> bool:
+    """Whether a variable's name says that it holds a secret: any key or token is one there."""
+    last = variable.lower().rpartition("_")[2]
+    return last in {"key", "token"} or is_secret_name(variable)
 
 
 def _is_no_secret(value: str) -> bool:

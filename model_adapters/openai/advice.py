@@ -21,6 +21,7 @@ _TOO_LONG = re.compile(
     r"context length|maximum (?:model )?length|too (?:large|long)", re.IGNORECASE
 )
 _ABOUT_A_MODEL = re.compile(r"\bmodel\b|\bdeployment\b", re.IGNORECASE)
+_NOT_THERE = re.compile(r"n[o']t (?:found|exist)|no such|unknown|invalid model", re.IGNORECASE)
 _VERSION = re.compile(r"/v\d+\w*(?:/|$)")
 
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
@@ -71,7 +72,7 @@ class Advice:
     def _on_model(self, message: str, served: Sequence[str]) -> str:
         if self.model in served or not _ABOUT_A_MODEL.search(message):
             return ""
-        if not re.search(r"not (?:found|exist)|n['o]t (?:found|exist)|no such|unknown", message):
+        if not _NOT_THERE.search(message):
             return ""
         names = f"served there: {', '.join(served[:10])}; " if served else ""
         return f"{names}the model's name is --model, or checkpoint in a profile"

@@ -113,6 +113,7 @@ async def ask_identity(get: Get, base_url: str, model: str) -> Identity | None:
     kind = next((_KINDS[owner] for owner in sorted(owners) if owner in _KINDS), "")
     facts = {"server": kind or _text(entry.get("owned_by"))} | _facts_of_entry(entry)
     if names and model not in names:
+        # Told only where the model asked for is not among them.
         facts["models"] = ", ".join(names[:_LISTED])
     for page in _PAGES.get(kind, ()):
         facts |= _facts_of_page(await get(_root(base_url) + page))
@@ -124,6 +125,9 @@ def difference(one: Identity, other: Identity) -> str:
 
     Paths are compared by their last part: the same checkpoint may lie in another folder.
     """
+    if one.models and other.models and ("models" in one.facts) != ("models" in other.facts):
+        lacking = one if "models" in one.facts else other
+        return f"one of them lists only {lacking.facts['models']}"
     for name in ("model", "root", "model_path", "parameters", "size"):
         ours, theirs = one.facts.get(name), other.facts.get(name)
         if ours and theirs and _last_part(ours) != _last_part(theirs):

@@ -97,6 +97,10 @@ def test_servers_differ_by_model_and_not_by_folder() -> None:
     assert difference(at(root="/a/m-7b"), at(root="/b/m-7b/")) == ""
     assert difference(at(root="/a/m-7b"), at(version="2")) == ""
     assert difference(at(root="/a/m-7b"), at(root="/a/m-72b")) == "root /a/m-7b and /a/m-72b"
+    lists_it = Identity(models=("m", "n"), facts={"model": "m"})
+    lacks_it = Identity(models=("n", "o"), facts={"models": "n, o"})
+    assert difference(lists_it, lacks_it) == "one of them lists only n, o"
+    assert difference(lists_it, Identity()) == ""
     assert difference(at(model="C:\\a\\m.gguf"), at(model="n.gguf")) != ""
 
 
@@ -219,6 +223,7 @@ def wrong(message: str, status: int, **more: object) -> Scripted:
             "guided comes from extra_body",
         ),
         (wrong("The model `m2` does not exist.", 404), {"checkpoint": "m2"}, "served there: m;"),
+        (wrong("Model Not Exist", 400), {"checkpoint": "m2"}, "served there: m;"),
         (wrong("Not Found", 404), {"versionless": True}, "/v1"),
         (Scripted(b"<html>It works!</html>"), {"versionless": True}, "try --endpoint "),
         (wrong("who are you?", 401), {"api_key_env": "NO_SUCH_KEY"}, "export NO_SUCH_KEY="),
