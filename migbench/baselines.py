@@ -46,7 +46,7 @@ def make_split(scored: Sequence[ScoredRun], rule: Rule = LITERAL) -> DifficultyS
         )
     return DifficultySplit(
         version=scored[0].annotations.version,
-        sha256=scored[0].annotations.sha256,
+        content_sha256=scored[0].annotations.content_sha256,
         rule=rule,
         runs=tuple(map(_baseline, scored)),
         counts=count_levels(levels.values()),
@@ -71,7 +71,8 @@ def _check_order(scored: Sequence[ScoredRun]) -> None:
 def _check_alike(first: ScoredRun, other: ScoredRun) -> None:
     aspects = {
         "on different annotation files": (
-            f"{each.annotations.version} {each.annotations.sha256[:12]}" for each in (first, other)
+            f"{each.annotations.version} {each.annotations.identity.short}"
+            for each in (first, other)
         ),
         "scored under different protocols": (each.scores.protocol for each in (first, other)),
         "asked in different forms": (each.scores.evaluator for each in (first, other)),

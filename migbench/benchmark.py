@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from time import monotonic
 
+import msgspec
+
 from migbench.adapters import check_settings, start_adapter
 from migbench.chunks import Chunked
 from migbench.corrections import Correction
@@ -78,6 +80,7 @@ def make_plan(
     """
     refuse_secrets_of(model)
     annotations = read_annotations(data.annotations, scale)
+    annotations.require_usable()
     hashes = task_hashes()
     chosen = [spec.key for spec in select_tasks(tasks) if annotations.counts[spec.key]]
     settings = Settings(
@@ -100,10 +103,19 @@ def source_of(annotations: Annotations) -> AnnotationSource:
     """How a run refers to its annotation file."""
     return AnnotationSource(
         path=str(annotations.path.resolve()),
+        content_sha256=annotations.content_sha256,
         sha256=annotations.sha256,
         version=annotations.version,
         scale=annotations.scale,
     )
+
+
+def known_source(source: AnnotationSource, read: Annotations) -> AnnotationSource:
+    """A run's annotation file as it is known now that it was read.
+
+    Runs of earlier versions know only its bytes, and called a copy in other bytes custom.
+    """
+    return msgspec.structs.replace(source, content_sha256=read.content_sha256, version=read.version)
 
 
 DEFAULT_PROMPTS = {
@@ -208,7 +220,7 @@ def score_run(
         model=settings.model.name,
         protocol=protocol,
         corrections=str(correction) if correction else "none",
-        annotations=settings.annotations,
+        annotations=known_source(settings.annotations, read),
         evaluator=settings.evaluator,
         strategy=settings.strategy,
         prompts=settings.prompts,
@@ -254,17 +266,24 @@ def annotations_of(run: Run, moved_to: Path | None = None) -> Annotations:
     """The annotation file that a run was made on, now at ``moved_to``. Raises `DataError`."""
     source = run.settings.annotations
     path = moved_to or Path(source.path)
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: the run's annotation file is gone; pass --annotations FILE")
     # A known file has its own scale; a custom one has the scale declared when the run was made.
     scale = source.scale if source.version == "custom" else None
     read = read_annotations(path, scale)
-    if read.sha256 != source.sha256:
+    if not read.identity.is_same(source.identity):
         raise DataError(
             f"{path}: is not the file that {run.folder} was made on "
-            f"({read.version} {read.sha256[:12]}, not {source.version} {source.sha256[:12]}); "
-            "scores on different annotation files must not be mixed"
+            f"({read.version} {read.identity.short}, not {source.version} "
+            f"{source.identity.short}); scores on different annotation files must not be mixed"
         )
+    try:
+        read.require_usable()
+    except DataError as error:
+        raise DataError(
+            f"{error}\n{run.folder} was made with scale {source.scale:g}; with another scale it is "
+            "another run: make or import it again"
+        ) from error
     return read
 
 

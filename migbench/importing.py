@@ -158,6 +158,7 @@ def store_import(
     The run covers the tasks that the answers cover. Raises `UsageError` where ``out`` holds
     something else.
     """
+    annotations.require_usable()
     found = list(answers)
     if not found:
         raise DataError(f"{origin}: holds no answers")

@@ -20,7 +20,7 @@ from migbench.errors import DataError
 MIB = 1 << 20
 SMALL = 4 * MIB
 """For what people write by hand: tasks, dialects, profiles, configurations."""
-LARGE = 4096 * MIB
+LARGE = 2048 * MIB
 """For what programs write: annotations, answers."""
 
 BOM = b"\xef\xbb\xbf"

@@ -20,6 +20,7 @@ import msgspec
 from migbench.corrections import Correction
 from migbench.dialects import Dialect, find_dialect, load_dialects
 from migbench.errors import DataError, UsageError
+from migbench.input_files import SMALL, read_bytes
 from migbench.messages import Generation
 from migbench.provenance.credentials import refuse_secrets_of
 from migbench.yaml_files import as_record, read_yaml
@@ -168,8 +169,8 @@ def _native_dialect(name: str, folder: Path) -> str:
     model_type = None
     if config.is_file():
         try:
-            model_type = json.loads(config.read_bytes())["model_type"]
-        except (ValueError, KeyError, TypeError) as error:
+            model_type = json.loads(read_bytes(config, SMALL))["model_type"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{config}: not a checkpoint's configuration ({error})") from error
     claims = [
         dialect.name for dialect in load_dialects().values() if model_type in dialect.model_types

@@ -8,24 +8,42 @@ from typing import Any
 
 import msgspec
 
+from migbench.data.versions import Identity
 from migbench.models import Model
 from migbench.sharding import Shard
 
 
-class AnnotationSource(msgspec.Struct, frozen=True, kw_only=True):
+class AnnotationSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which annotation file a run is on."""
 
     path: str
-    sha256: str
+    content_sha256: str | None = None
+    """What the file is known by (`migbench.data.content`); None in runs of earlier versions."""
+    sha256: str | None = None
+    """Of the file's bytes, as they were: what runs of earlier versions know their file by."""
     version: str
     scale: float
+
+    @property
+    def identity(self) -> Identity:
+        """Which file it is, wherever it lies."""
+        return Identity(self.content_sha256, self.sha256)
+
+    def is_same(self, other: AnnotationSource) -> bool:
+        """Whether scores on both can be compared: the same records, in the same scale."""
+        return self.identity.is_same(other.identity) and self.scale == other.scale
 
     @property
     def label(self) -> str:
         """Its name under a table."""
         if self.version != "custom":
             return self.version
-        return f"{Path(self.path).name} ({self.sha256[:8]})"
+        return f"{Path(self.path).name} ({self.identity.short[:8]})"
+
+    @property
+    def description(self) -> str:
+        """What tells it apart from others, for messages."""
+        return f"{self.label}, {self.identity.short}, scale {self.scale:g}"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +69,12 @@ def differences(
     ``serving`` names the adapter's settings that may differ: those that say how a model is served,
     which does not change what it says. A dot leads into a setting that is a mapping.
     """
-    return list(_differences(comparable(old, serving), comparable(new, serving)))
+    before, after = comparable(old, serving), comparable(new, serving)
+    same = old.annotations.is_same(new.annotations)
+    for plain, source in ((before, old.annotations), (after, new.annotations)):
+        # The same file can be known by its content in one run, and by its bytes in an older one.
+        plain["annotations"] = None if same else source.description
+    return list(_differences(before, after))
 
 
 def model_differences(
@@ -64,7 +87,13 @@ def model_differences(
 def comparable(settings: Settings, serving: Iterable[str] = ()) -> dict[str, Any]:
     """The settings that decide the answers, as plain mappings and values."""
     plain: dict[str, Any] = msgspec.to_builtins(settings)
-    del plain["annotations"]["path"]  # The same file elsewhere is the same file.
+    source = settings.annotations
+    # The same file elsewhere, or written down otherwise, is the same file.
+    plain["annotations"] = {
+        "sha256": source.identity.lasting_name,
+        "version": source.version,
+        "scale": source.scale,
+    }
     plain["model"] = _comparable_model(settings.model, serving)
     return plain
 

@@ -1,7 +1,13 @@
-"""Reading the project's YAML files: safely, into typed records, with errors that name the file."""
+"""Reading YAML: safely, within bounds, into typed records, with errors that name the file.
+
+A few lines of YAML can stand for any amount of data (aliases of aliases), nest until the parser
+overflows its stack, or hold a number that takes minutes to convert. The events of a document, which
+cost no more than its text, are therefore held against bounds before anything is made of them.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,8 +15,20 @@ import msgspec
 import yaml
 
 from migbench.errors import DataError
+from migbench.input_files import SMALL, read_text
 
 T = TypeVar("T")
+
+DEPTH = 60
+"""How deeply lists and mappings may nest; ours nest six deep."""
+NODES = 200_000
+"""How many values a document may hold, every alias counted as all that it stands for."""
+DIGITS = 400
+"""The longest number, in characters: longer ones are no numbers that anything here uses."""
+
+_NUMBER = re.compile(r"[-+0-9a-fA-Fx._:]+")
+_WRONG_VALUE = (ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
+"""What the constructors of numbers, dates and the like raise on a text that is none."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -22,13 +40,23 @@ _Loader.add_constructor("!function", lambda loader, node: loader.construct_scala
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises `DataError` naming the file and the line."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: {error}") from error
+    content = parse_yaml(read_text(path, SMALL), str(path))
     if not isinstance(content, dict):
         raise DataError(f"{path}: a mapping of keys to values is expected")
     return content
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value that a YAML text stands for. Raises `DataError` beginning with ``where``."""
+    try:
+        _refuse_excess(text, where)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise DataError(f"{where}: {error}") from error
+    except _WRONG_VALUE as error:
+        raise DataError(
+            f"{where}: holds a value that is not what it is written as ({error})"
+        ) from (error)
 
 
 def as_record(content: object, kind: type[T], path: Path) -> T:
@@ -37,3 +65,40 @@ def as_record(content: object, kind: type[T], path: Path) -> T:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _refuse_excess(text: str, where: str) -> None:
+    """Raise `DataError` where the document is out of bounds, as soon as it is."""
+    # The number of values below the document and each open collection, and the anchors' own.
+    counts: list[int] = [0]
+    anchors: list[str | None] = [None]
+    sizes: dict[str | None, int] = {}
+    for event in yaml.parse(text, _Loader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.events.CollectionStartEvent):
+            counts.append(1)
+            anchors.append(event.anchor)
+            sizes.pop(event.anchor, None)  # Unknown until it ends: it must not hold itself.
+        elif isinstance(event, yaml.events.CollectionEndEvent):
+            size, anchor = counts.pop(), anchors.pop()
+            counts[-1] += size
+            sizes[anchor] = size
+        elif isinstance(event, yaml.events.ScalarEvent):
+            counts[-1] += 1
+            sizes[event.anchor] = 1
+            if len(event.value) > DIGITS and event.implicit[0] and _NUMBER.fullmatch(event.value):
+                raise DataError(
+                    f"{where}:{line}: a number of {len(event.value):,} characters is refused; "
+                    "if it is a text, put it in quotes"
+                )
+        elif isinstance(event, yaml.events.AliasEvent):
+            if event.anchor in anchors:
+                raise DataError(f"{where}:{line}: *{event.anchor} is an alias inside of itself")
+            counts[-1] += sizes.get(event.anchor, 1)
+        if len(counts) > DEPTH:
+            raise DataError(f"{where}:{line}: is nested more than {DEPTH} deep")
+        if sum(counts) > NODES:
+            raise DataError(
+                f"{where}:{line}: stands for more than {NODES:,} values; "
+                "write out what its aliases repeat, as far as it is needed"
+            )

@@ -95,7 +95,7 @@ def split_of(annotations: Annotations) -> DifficultySplit:
     }
     return DifficultySplit(
         version=annotations.version,
-        sha256=annotations.sha256,
+        content_sha256=annotations.content_sha256,
         rule=Rule(name="made-up", about="by place"),
         runs=(),
         counts=count_levels(levels.values()),

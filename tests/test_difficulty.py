@@ -183,7 +183,7 @@ def test_a_split_says_where_it_comes_from(scored: list[ScoredRun], tmp_path: Pat
     annotations = scored[0].annotations
     assert list(split.levels.values()) == list(expected_levels(annotations))
     assert split.counts == Counter(split.levels.values())
-    assert (split.version, split.sha256) == ("custom", annotations.sha256)
+    assert (split.version, split.content_sha256) == ("custom", annotations.content_sha256)
     assert [run.run for run in split.runs] == ["run0", "run1", "run2", "run3"]
     assert [(run.model, run.strategy) for run in split.runs] == list(ORDER)
     assert {run.protocol for run in split.runs} == {"standard"}
@@ -257,7 +257,7 @@ def test_different_forms(scored: list[ScoredRun]) -> None:
 
 def test_different_annotation_files(scored: list[ScoredRun], tmp_path: Path, mini: Path) -> None:
     other = tmp_path / "other.json"
-    other.write_text((mini / "MIG_mini.json").read_text() + "\n")
+    other.write_text((mini / "MIG_mini.json").read_text().replace("need_format", "format"))
     run = stored(tmp_path / "run", read_annotations(other), *ORDER[3], knowing(3))
     refused([*scored[:3], score_run(run)], "are on different annotation files")
 

@@ -188,7 +188,7 @@ def test_a_split_for_another_annotation_file_is_refused(split: Path, tmp_path: P
     [
         (lambda made: made.update(counts={"easy": 60, "medium": 0, "hard": 0}), "'counts'"),
         (lambda made: made["levels"].update(x="impossible"), "Invalid enum value"),
-        (lambda made: made.pop("sha256"), "sha256"),
+        (lambda made: made.pop("content_sha256"), "'content_sha256' is missing"),
         (lambda made: made.update(split=1), "unknown field"),
     ],
     ids=["counts", "level", "missing", "unknown"],

@@ -136,7 +136,7 @@ def test_levels_of_difficulty_have_intervals(on_original: Run, original: Annotat
     }
     split = DifficultySplit(
         version=original.version,
-        sha256=original.sha256,
+        content_sha256=original.content_sha256,
         rule=LITERAL,
         runs=(),
         counts=count_levels(levels.values()),

@@ -147,7 +147,7 @@ def reference(source: Annotations, index: int, **changes: str) -> str:
             "question": source.instances[index].id,
             "evaluator": "polling",
             "dialect": "qwen2-vl",
-            "annotations": source.sha256,
+            "content_sha256": source.content_sha256,
         }
         | changes
     )
@@ -342,7 +342,7 @@ def test_answers_to_all_at_once_make_such_a_run(mini: Annotations, tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        pytest.param({"annotations": "0" * 64}, "another annotation file", id="annotations"),
+        pytest.param({"content_sha256": "0" * 64}, "another annotation file", id="annotations"),
         pytest.param({"dialect": "internvl"}, "asked in dialect internvl", id="dialect"),
         pytest.param({"question": "diff-000"}, "diff-000 is no question of", id="question"),
     ],

@@ -188,7 +188,7 @@ def test_moved_data_are_asked_for_and_others_refused(mini: Path, tmp_path: Path)
     command = ("rerun", run, "--data", tmp_path / "other", "--out", tmp_path / "again")
     done = migbench(*command)
     assert done.status == 2
-    assert "annotations.sha256: was" in done.err
+    assert "annotations: was 'MIG_mini.json (" in done.err
     assert "--accept-changes repeats it all the same" in done.err
     assert migbench(*command, "--accept-changes").status == 0
 

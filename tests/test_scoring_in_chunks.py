@@ -154,7 +154,7 @@ def split_of(annotations: Annotations) -> DifficultySplit:
     levels = {each.id: [*Level][each.index % 3] for each in annotations.instances}
     return DifficultySplit(
         version=annotations.version,
-        sha256=annotations.sha256,
+        content_sha256=annotations.content_sha256,
         rule=LITERAL,
         runs=(),
         counts=count_levels(levels.values()),

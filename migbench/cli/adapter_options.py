@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-import yaml
 
 from migbench.cli.options import together
-from migbench.errors import UsageError
+from migbench.errors import DataError, UsageError
 from migbench.provenance.credentials import looks_like_key
+from migbench.yaml_files import parse_yaml
 
 adapter_options = together(
     click.option(
@@ -68,10 +68,10 @@ def _pairs(flag: str, pairs: Iterable[str]) -> dict[str, Any]:
             shown = f" {pair}" if pair.isidentifier() and not looks_like_key(pair) else ""
             raise UsageError(f"{flag}{shown}: give it as KEY=VALUE")
         try:
-            settings[key.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            reason = getattr(error, "problem", None) or "not YAML"
-            raise UsageError(f"{flag} {key}=...: its value cannot be parsed ({reason})") from None
+            settings[key.strip().replace("-", "_")] = parse_yaml(value, flag)
+        except DataError:
+            # Not repeated: it may be a key.
+            raise UsageError(f"{flag} {key}=...: its value cannot be parsed as YAML") from None
     return settings
 
 

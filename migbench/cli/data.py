@@ -259,7 +259,7 @@ def _row(key: str, each: TaskStatistics) -> list[Any]:
 
 
 def _show_source(source: Report | Statistics) -> None:
-    click.echo(f"{source.annotations}: version {source.version}, SHA-256 {source.sha256}")
+    click.echo(f"{source.annotations}: version {source.version}, content {source.content_sha256}")
 
 
 def _column(key: str) -> str:

@@ -1,6 +1,6 @@
 """Annotation files: their versions, and their instances, read a chunk at a time.
 
-Two published files are known by their hash: ``original`` (the paper's, boxes in 0-1) and
+Two published files are known by their content: ``original`` (the paper's, boxes in 0-1) and
 ``revised`` (UniVG-R1's, boxes in thousandths). Any other file is ``custom``: its boxes are in 0-1
 unless the user declares another scale. Scores on different files must never be compared.
 """
@@ -12,38 +12,27 @@ import math
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from migbench import chunks
 from migbench.chunks import Chunked
 from migbench.data.clusters import number_clusters
+from migbench.data.content import ContentHash
 from migbench.data.instances import Instance as Instance
 from migbench.data.instances import InstanceBuilder
 from migbench.data.records import find_records
+from migbench.data.usability import Problem as Problem
+from migbench.data.usability import ScaleCheck, obstacles
+from migbench.data.versions import CUSTOM, KNOWN_VERSIONS, Identity, Version
 from migbench.errors import DataError, UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A known annotation file: its name in results, and the number that stands for 100 %."""
-
-    name: str
-    scale: float
-
-
-KNOWN_VERSIONS = {
-    "8f6e8fce3720dc6e17462533426d455463cda38b441edc2d70d65afa15681300": Version("original", 1),
-    "69aea94deef1bd2a9f5e117068b7a325a82bc9c0d11881f98f29338fbe779791": Version("revised", 1000),
-}
-"""SHA-256 of ``MIG_data.json`` and ``revised_MIG_bench.json``."""
+from migbench.input_files import open_regular
+from migbench.json_files import INVALID, trouble
 
 
 @dataclass(frozen=True)
@@ -54,11 +43,30 @@ class Annotations:
     """
 
     path: Path
-    sha256: str
+    identity: Identity
     version: str
     scale: float
     instances: Chunked[Instance]
     counts: Counter[str]
+    unusable_because: tuple[str, ...] = ()
+    """Why scores on this file would mean nothing; empty where a run can be made of it."""
+
+    @property
+    def content_sha256(self) -> str:
+        """What the file is known by (`migbench.data.content`)."""
+        assert self.identity.content_sha256 is not None, "it was read"
+        return self.identity.content_sha256
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's bytes, as it was read."""
+        assert self.identity.file_sha256 is not None, "it was read"
+        return self.identity.file_sha256
+
+    def require_usable(self) -> None:
+        """Raise `DataError`, in the words of ``data check``, where scores would mean nothing."""
+        if self.unusable_because:
+            raise DataError(f"{self.path}: not usable: {'; '.join(self.unusable_because)}")
 
     @cached_property
     def by_id(self) -> dict[str, Instance]:
@@ -78,23 +86,12 @@ class Annotations:
         return self.clusters[instance.index]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A record that cannot be used: its place in the file, the line where it begins, and why.
-
-    Places count from 0, lines from 1.
-    """
-
-    index: int
-    line: int
-    message: str
-
-
 def read_annotations(path: Path, scale: float | None = None) -> Annotations:
     """Read an annotation file; boxes come out in 0-1.
 
     ``scale`` declares the number that stands for 100 % in a custom file (1 or 1000); a known file
-    has its own. Raises `DataError` naming the file and the first bad records.
+    has its own. Raises `DataError` naming the file and the first bad records. Whether the boxes can
+    be meant in this scale is not asked here: see `Annotations.require_usable`.
     """
     annotations, problems = inspect_annotations(path, scale)
     if problems:
@@ -120,25 +117,19 @@ def inspect_annotations(
     """
     if scale is not None and not 0 < scale < math.inf:
         raise UsageError(f"--scale {scale:g}: a positive number is expected, such as 1 or 1000")
-    with _opened(path) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        version = KNOWN_VERSIONS.get(digest, Version("custom", scale or 1))
-        if scale is not None and scale != version.scale:
-            raise DataError(f"{path}: is the {version.name} file, with scale {version.scale:g}")
-        source = _Source(path, file, InstanceBuilder(version.scale))
+    with open_regular(path) as file:
+        file_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        source = _Source(path, file, scale)
     annotations = Annotations(
-        path, digest, version.name, version.scale, source.instances, source.counts
+        path=path,
+        identity=Identity(source.content_sha256, file_sha256),
+        version=source.version.name,
+        scale=source.version.scale,
+        instances=source.instances,
+        counts=source.counts,
+        unusable_because=source.obstacles,
     )
     return annotations, tuple(source.problems)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 class _Source:
@@ -147,23 +138,31 @@ class _Source:
     Of every instance, 24 bytes are kept: where its record begins and ends, and its place among all.
     """
 
-    def __init__(self, path: Path, file: BufferedReader, builder: InstanceBuilder) -> None:
+    def __init__(self, path: Path, file: BufferedReader, scale: float | None) -> None:
         """Check every record. Raises `DataError` where the file as a whole is unusable."""
         self._path = path
-        self._builder = builder
+        self._builder = builder = InstanceBuilder(scale or 1)
         self._state = _state(file)
         self._starts, self._ends, self._indices = array("q"), array("q"), array("q")
         self.problems: list[Problem] = []
         self.counts = Counter[str]()
         names = array("Q")
         first: list[Instance] = []
+        content = ContentHash()
+        boxes = ScaleCheck()
         file.seek(0)
         for index, record in enumerate(find_records(path, file)):
             try:
+                content.add(bytes(record.raw))
                 instance = builder.build(index, record.raw)
-            except (ValueError, msgspec.ValidationError) as error:
+            except INVALID as error:
+                message = trouble(error, bytes(record.raw))
+                self.problems.append(Problem(index, record.line, message))
+                continue
+            except ValueError as error:
                 self.problems.append(Problem(index, record.line, str(error)))
                 continue
+            boxes.add(instance.box)
             self._starts.append(record.start)
             self._ends.append(record.start + len(memoryview(record.raw)))
             self._indices.append(index)
@@ -172,13 +171,30 @@ class _Source:
             if len(first) < chunks.CHUNK:
                 first.append(instance)
         self._check(file)
+        self.content_sha256 = content.hexdigest()
+        self.version = self._find_version(scale)
+        known = self.version.name != CUSTOM
+        self.obstacles = obstacles(self.problems, None if known else boxes, builder.scale)
         self._occurrences = _occurrences(names)
+        if builder.scale != self.version.scale:
+            builder.scale = self.version.scale
+            first = []  # Made again, in the file's own scale, when it is asked for.
         first = [self._numbered(place, instance) for place, instance in enumerate(first)]
         self.instances = Chunked(len(self._starts), self._read, first)
 
+    def _find_version(self, scale: float | None) -> Version:
+        """Which version it is. Raises `DataError` where a known one has another scale."""
+        version = KNOWN_VERSIONS.get(self.content_sha256, Version(CUSTOM, self._builder.scale))
+        if scale is not None and scale != version.scale:
+            raise DataError(
+                f"{self._path}: is the {version.name} file, with scale {version.scale:g}; "
+                "leave --scale away"
+            )
+        return version
+
     def _read(self, start: int, stop: int) -> list[Instance]:
         begin = self._starts[start]
-        with _opened(self._path) as file:
+        with open_regular(self._path) as file:
             file.seek(begin)
             content = memoryview(file.read(self._ends[stop - 1] - begin))
             self._check(file)

@@ -7,7 +7,7 @@ An annotation file that does not parse at all raises `DataError`; everything els
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -79,7 +79,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     annotations: str
-    sha256: str
+    content_sha256: str
     version: str
     scale: float
     instances: int
@@ -124,7 +124,7 @@ def check(
             images = None
     return Report(
         annotations=str(annotations.path),
-        sha256=annotations.sha256,
+        content_sha256=annotations.content_sha256,
         version=annotations.version,
         scale=annotations.scale,
         instances=len(instances),
@@ -135,7 +135,7 @@ def check(
         repeated_images=tuple(_repeated_images(instances)),
         id_collisions=tuple(_id_collisions(instances)),
         images=images,
-        unusable_because=tuple(_obstacles(annotations, malformed, boxes, images)),
+        unusable_because=(*annotations.unusable_because, *_image_obstacles(images)),
     )
 
 
@@ -200,37 +200,8 @@ def _content(instance: Instance) -> tuple[str, tuple[str, ...], str]:
     return instance.task, instance.images, instance.question
 
 
-def _obstacles(
-    annotations: Annotations,
-    malformed: Sequence[Problem],
-    boxes: Sequence[DefectiveBox],
-    images: ImageReport | None,
-) -> Iterator[str]:
-    """Why no run can be made of the data."""
-    if malformed:
-        yield f"malformed records: {len(malformed)}"
-    if not annotations.instances:
-        yield "no instances"
-        return
-    if wrong := _wrong_scale(annotations, boxes):
-        yield wrong
+def _image_obstacles(images: ImageReport | None) -> Iterator[str]:
     if images is not None:
         for fault in (Fault.MISSING, Fault.UNREADABLE, Fault.REFUSED):
             if number := images.number(fault):
                 yield f"{fault} images: {number} of {images.named}"
-
-
-def _wrong_scale(annotations: Annotations, boxes: Sequence[DefectiveBox]) -> str:
-    """Boxes that cannot be meant in the declared scale, put into words; or nothing."""
-    total = len(annotations.instances)
-    outside = sum(BoxDefect.OUTSIDE in each.defects for each in boxes)
-    declared = f"taken in 0-{annotations.scale:g}"
-    if outside > total / 2:
-        return (
-            f"{outside} of {total} boxes, {declared}, lie outside their image: "
-            "declare the file's own scale, such as --scale 1000"
-        )
-    largest = max(max(each.box) for each in annotations.instances)
-    if annotations.scale > 1 and largest <= 1 / annotations.scale:
-        return f"all boxes, {declared}, are next to nothing: declare --scale 1"
-    return ""

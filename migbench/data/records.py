@@ -10,6 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from migbench.errors import DataError
+from migbench.input_files import BOM, refuse_utf_16
+from migbench.json_files import INVALID, line_of, trouble
 
 BLOCK = 1 << 20
 """How many bytes are read at a time."""
@@ -32,8 +34,12 @@ def find_records(path: Path, file: BufferedReader) -> Iterator[FoundRecord]:
     been read is a list, unless the brace stands in a text or closes something inside a record.
     Raises `DataError`, naming the line, where the file is no list or not valid JSON.
     """
-    start, line, number = 0, 1, 0
-    rest, wanted = b"", BLOCK
+    line, number = 1, 0
+    rest, wanted = file.read(BLOCK), BLOCK
+    refuse_utf_16(path, rest)
+    start = len(BOM) if rest.startswith(BOM) else 0
+    file.seek(start)
+    rest = b""
     while more := file.read(wanted):
         rest += more
         end = rest.rfind(b"}") + 1
@@ -48,7 +54,8 @@ def find_records(path: Path, file: BufferedReader) -> Iterator[FoundRecord]:
         # Not to be taken apart at braces: there are none, or something is wrong.
         file.seek(0)
         content = file.read()
-        yield from _locate(_decode_list(path, content)[number:], content[start:], start, line)
+        records = _decode_list(path, content.removeprefix(BOM))
+        yield from _locate(records[number:], content[start:], start, line)
 
 
 def _decode_part(part: bytes, opening: bytes) -> list[msgspec.Raw]:
@@ -57,7 +64,7 @@ def _decode_part(part: bytes, opening: bytes) -> list[msgspec.Raw]:
         return []
     try:
         return msgspec.json.decode(part.replace(opening, b"[", 1) + b"]", type=list[msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except INVALID:
         return []
 
 
@@ -80,18 +87,6 @@ def _decode_list(path: Path, content: bytes) -> list[msgspec.Raw]:
         return msgspec.json.decode(content, type=list[msgspec.Raw])
     except msgspec.ValidationError as error:
         raise DataError(f"{path}: a JSON list of records is expected ({error})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}{_line_of(error, content)}: not valid JSON ({error})") from error
-    except RecursionError as error:
-        raise DataError(
-            f"{path}: a JSON list of records is expected (nested too deeply)"
-        ) from error
-
-
-def _line_of(error: Exception, content: bytes) -> str:
-    """``:LINE`` where the decoder says at which byte it stopped."""
-    _, found, rest = str(error).partition("(byte ")
-    if not found:
-        return ""
-    line = content.count(b"\n", 0, int(rest.rstrip(")"))) + 1
-    return f":{line}"
+    except INVALID as error:
+        line = line_of(error, content)
+        raise DataError(f"{path}{line}: not valid JSON: {trouble(error, content)}") from error

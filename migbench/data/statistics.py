@@ -48,7 +48,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
 
     annotations: str
     version: str
-    sha256: str
+    content_sha256: str
     tasks: dict[str, TaskStatistics]
     all: TaskStatistics
     images_shown: ImagesShown
@@ -62,7 +62,7 @@ def count(annotations: Annotations) -> Statistics:
     return Statistics(
         annotations=str(annotations.path),
         version=annotations.version,
-        sha256=annotations.sha256,
+        content_sha256=annotations.content_sha256,
         tasks={
             key: _count_instances(instances, annotations.clusters)
             for key, instances in by_task.items()

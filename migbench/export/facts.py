@@ -11,7 +11,7 @@ def facts_of(scored: ScoredRun) -> dict[str, str]:
     return {
         "model": scores.model,
         "annotations": scores.annotations.label,
-        "annotations_sha256": scores.annotations.sha256,
+        "annotations_content_sha256": scored.annotations.content_sha256,
         "evaluator": scores.evaluator,
         "strategy": scores.strategy,
         "prompts": scores.prompts,

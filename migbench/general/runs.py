@@ -15,12 +15,13 @@ import msgspec
 
 from migbench.adapters import serving_settings
 from migbench.environment import current_environment
-from migbench.errors import DataError, ModelError, UsageError
+from migbench.errors import ModelError, UsageError
 from migbench.general.answer_log import open_log
 from migbench.general.chat_model import Watch, model_class
 from migbench.general.declared import declared
 from migbench.general.harness import evaluate, figure, lmms_eval_version, quiet_output
 from migbench.general.suites import Benchmark, check_data
+from migbench.json_files import read_json
 from migbench.models import Model
 from migbench.run_store import ANSWERS, LOCK, Environment, hold, write_json
 from migbench.settings import model_differences
@@ -54,12 +55,9 @@ class GeneralRun(msgspec.Struct, frozen=True, kw_only=True):
 def read_general_run(folder: Path) -> GeneralRun:
     """What a folder holds. Raises `UsageError` where it is no general run, else `DataError`."""
     path = folder / MANIFEST
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=GeneralRun)
-    except FileNotFoundError:
-        raise UsageError(f"{folder}: is not a general run (it has no {MANIFEST})") from None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}") from error
+    if not path.exists():
+        raise UsageError(f"{folder}: is not a general run (it has no {MANIFEST})")
+    return read_json(path, GeneralRun, "the manifest of a general run")
 
 
 def measure(

@@ -69,7 +69,7 @@ def _documents(records: Any, evaluator: str) -> Any:
     _refuse_missing_images(questions, image, data, declared)
     return type(records).from_list(
         [
-            _document(question, evaluator, image, declared, annotations.sha256)
+            _document(question, evaluator, image, declared, annotations.content_sha256)
             for question in questions
         ]
     )
@@ -95,7 +95,7 @@ def _is_there(image: ImageFile) -> bool:
 
 
 def _document(
-    question: Question, evaluator: str, image: FindImage, declared: Declared, sha256: str
+    question: Question, evaluator: str, image: FindImage, declared: Declared, content: str
 ) -> dict[str, Any]:
     turn = next(_strategy(declared)(question))
     images = [image(name) for name in question.images]
@@ -104,7 +104,7 @@ def _document(
         question=question.id,
         evaluator=evaluator,
         dialect=declared.dialect.name,
-        annotations=sha256,
+        content_sha256=content,
     )
     return {
         "reference": msgspec.json.encode(reference).decode(),

@@ -91,10 +91,10 @@ def _answers(
     seen: dict[str, str] = {}
     for each in logged:
         where, reference = each.where, each.reference
-        if reference.annotations != annotations.sha256:
+        if not reference.identity.is_same(annotations.identity):
             raise DataError(
                 f"{where}: answers a question of another annotation file "
-                f"({reference.annotations[:12]}, not {annotations.path} {annotations.sha256[:12]})"
+                f"({reference.identity.short}, not {annotations.path} {annotations.identity.short})"
             )
         if reference.dialect != model.dialect.name:
             raise DataError(

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from migbench.data.annotations import Annotations, read_annotations
+from migbench.data.versions import Identity
 from migbench.evaluators import EVALUATORS
 from migbench.questions import Question
 
@@ -18,14 +19,23 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     evaluator: str
     dialect: str
-    annotations: str
-    """SHA-256 of the annotation file."""
+    content_sha256: str | None = None
+    """What the annotation file is known by (`migbench.data.content`)."""
+    annotations: str | None = None
+    """SHA-256 of the file's bytes, in logs of earlier versions."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which annotation file it is a question of."""
+        return Identity(self.content_sha256, self.annotations)
 
 
 @cache
 def read_once(path: Path) -> Annotations:
     """The annotation file, read once in a process however many tasks ask for it."""
-    return read_annotations(path)
+    annotations = read_annotations(path)
+    annotations.require_usable()
+    return annotations
 
 
 @cache

@@ -126,7 +126,7 @@ def _refuse_different_annotations(runs: Sequence[Subject]) -> None:
     first = runs[0]
     for run in runs[1:]:
         ours, theirs = first.scores.annotations, run.scores.annotations
-        if (ours.sha256, ours.scale) != (theirs.sha256, theirs.scale):
+        if not ours.is_same(theirs):
             raise UsageError(
                 f"{first.label} (on {ours.label}) and {run.label} (on {theirs.label}) are on "
                 "different annotations; draw one figure for each annotation file"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from migbench.benchmark import ScoredRun, image_folder, score_run
+from migbench.data.annotations import inspect_annotations
 from migbench.errors import DataError, MigbenchError
 from migbench.manifests import Manifest, read_manifest
 from migbench.provenance.changes import changes_around
@@ -24,7 +24,7 @@ from migbench.scoring import Bootstrap, Outcome
 SCORES = "scores.json"
 _SHOWN = 5
 """How many figures are named, of those that do not come out again."""
-_LEFT_OUT = ("annotations.path", "difficulty", "run")
+_LEFT_OUT = ("annotations.path", "annotations.version", "difficulty", "run")
 """What scores hold and is looked at elsewhere, or not at all."""
 _MOST_DRAWS = 1_000_000
 """Resamples above which a bootstrap is not repeated: a file may ask for any number."""
@@ -96,20 +96,18 @@ def verify(
 def _annotation_findings(path: Path, manifest: Manifest) -> Iterator[Finding]:
     made = manifest.settings.annotations
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
+        found, _ = inspect_annotations(path)
+    except DataError as error:
         yield changed(
             "annotations",
-            f"{path}: the run's annotation file cannot be read ({error.strerror}); if it was "
-            "moved, pass --annotations FILE",
+            f"the run's annotation file: {error}; if it was moved, pass --annotations FILE",
         )
         return
-    if found != made.sha256:
+    if not found.identity.is_same(made.identity):
         yield changed(
             "annotations",
-            f"{path}: is not the annotation file that was answered ({found[:12]}, was "
-            f"{made.version} {made.sha256[:12]})",
+            f"{path}: is not the annotation file that was answered ({found.identity.short}, was "
+            f"{made.version} {made.identity.short})",
         )
 
 

@@ -71,7 +71,7 @@ def gather(
     Images are looked up below ``images``, else where each run found them. Levels are those of the
     ``difficulty`` split.
     """
-    files = {run.scored.annotations.sha256 for run in runs}
+    files = {run.scored.annotations.content_sha256 for run in runs}
     gathering = _Gathering(len(runs), difficulty, several_files=len(files) > 1)
     for place, run in enumerate(runs):
         gathering.add(place, run.scored, images)
@@ -123,7 +123,7 @@ class _Gathering:
         file = f"@{scored.scores.annotations.label}" if self.several_files else ""
         self.said.append(turns.said)
         for judgement in scored.judgements:
-            key = scored.annotations.sha256, judgement.instance.index
+            key = scored.annotations.content_sha256, judgement.instance.index
             for name in judgement.instance.images:
                 self._want(name, location, turns.sizes.get(name))
             if key not in self.targets:

@@ -163,7 +163,8 @@ def _facts(run: LabelledRun) -> Iterator[tuple[str, str]]:
     yield "Generation", ", ".join(f"{name} {value}" for name, value in generation.items())
     yield "Read", f"dialect {model.dialect.name}, protocol {scores.protocol}"
     yield "Corrections in force", scores.corrections
-    yield "Annotations", f"{settings.annotations.label}, SHA-256 {settings.annotations.sha256}"
+    source = scores.annotations
+    yield "Annotations", f"{source.label}, SHA-256 of its content {source.content_sha256}"
     if manifest.origin != "run":
         yield "Answers from", manifest.origin
     commit = environment.commit

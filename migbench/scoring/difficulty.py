@@ -16,8 +16,10 @@ from typing import Literal
 import msgspec
 
 from migbench.data.annotations import Annotations
+from migbench.data.versions import Identity
 from migbench.errors import DataError
 from migbench.hashing import short_hash
+from migbench.json_files import read_json
 
 
 class Level(StrEnum):
@@ -104,12 +106,14 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class DifficultySplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every instance's level on one annotation file: a JSON file that needs no baselines to use.
 
-    ``version`` and ``sha256`` identify the annotation file; ``levels`` goes by instance id.
+    ``version`` and ``content_sha256`` identify the annotation file, or in splits of earlier
+    versions ``sha256``, of its bytes; ``levels`` goes by instance id.
     """
 
     note: str = "Made by migbench from the runs below; not the split of the Migician paper."
     version: str
-    sha256: str
+    content_sha256: str | None = None
+    sha256: str | None = None
     rule: Rule
     runs: tuple[Baseline, ...]
     counts: dict[Level, int]
@@ -119,21 +123,29 @@ class DifficultySplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Refuse counts that are not those of the levels."""
         if self.counts != count_levels(self.levels.values()):
             raise ValueError("'counts' are not those of 'levels'; make the split again")
+        if self.content_sha256 is None and self.sha256 is None:
+            raise ValueError("'content_sha256' is missing: on which annotation file it is")
+
+    @property
+    def identity(self) -> Identity:
+        """Which annotation file it is for."""
+        return Identity(self.content_sha256, self.sha256)
 
     @property
     def hash(self) -> str:
         """Twelve digits that stand for who is on which level, on which annotation file."""
         return short_hash(
-            self.sha256, *(f"{id_} {self.levels[id_]}" for id_ in sorted(self.levels))
+            self.identity.lasting_name,
+            *(f"{id_} {self.levels[id_]}" for id_ in sorted(self.levels)),
         )
 
     def check(self, annotations: Annotations) -> None:
         """Raise `DataError` where the split is for another annotation file."""
-        if self.sha256 != annotations.sha256:
+        if not self.identity.is_same(annotations.identity):
             raise DataError(
                 f"the difficulty split is for the {self.version} annotation file "
-                f"({self.sha256[:12]}), not for {annotations.path} "
-                f"({annotations.version} {annotations.sha256[:12]})"
+                f"({self.identity.short}), not for {annotations.path} "
+                f"({annotations.version} {annotations.identity.short})"
             )
         known = len(self.levels) == len(annotations.instances)
         if not known or any(each.id not in self.levels for each in annotations.instances):
@@ -150,7 +162,4 @@ def count_levels(levels: Iterable[Level]) -> dict[Level, int]:
 
 def read_split(path: Path) -> DifficultySplit:
     """Read a split's file. Raises `DataError` where it is not one."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=DifficultySplit)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a difficulty split ({error})") from error
+    return read_json(path, DifficultySplit, "a difficulty split")

@@ -86,16 +86,21 @@ def join(
 
 def _refuse_what_differs(first: Side, second: Side) -> None:
     ours, theirs = first.scores, second.scores
-    files = [
-        f"{scores.annotations.label}, {scores.annotations.sha256[:12]}, "
-        f"scale {scores.annotations.scale:g}"
-        for scores in (ours, theirs)
-    ]
-    for what, one, other in (
-        ("on different annotations", *files),
-        ("scored under different protocols", ours.protocol, theirs.protocol),
+    sources = ours.annotations, theirs.annotations
+    for alike, what, one, other in (
+        (
+            ours.annotations.is_same(theirs.annotations),
+            "on different annotations",
+            *(source.description for source in sources),
+        ),
+        (
+            ours.protocol == theirs.protocol,
+            "scored under different protocols",
+            ours.protocol,
+            theirs.protocol,
+        ),
     ):
-        if one != other:
+        if not alike:
             raise UsageError(
                 f"{first.label} ({one}) and {second.label} ({other}) are {what}; "
                 "only results on the same targets, judged alike, can be compared"

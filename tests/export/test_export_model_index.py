@@ -51,7 +51,9 @@ def test_the_hubs_library_reads_the_scores(run: Exportable, tmp_path: Path) -> N
             assert "interval_95" not in each.metric_args
     assert any("interval_95" in each.metric_args for each in results)
     assert results[0].dataset_args["protocol"] == "standard"
-    assert results[0].dataset_args["annotations_sha256"] == scores.annotations.sha256
+    assert (
+        results[0].dataset_args["annotations_content_sha256"] == scores.annotations.content_sha256
+    )
 
 
 def test_it_fits_into_the_front_matter_of_a_card(run: Exportable, tmp_path: Path) -> None:

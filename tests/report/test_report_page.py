@@ -186,7 +186,7 @@ def test_what_a_number_needs_stands_on_the_page(data: Annotations, tmp_path: Pat
         environment.migbench,
         environment.python,
         environment.machine,
-        data.sha256,
+        data.content_sha256,
         "seed 0",
         "y scaling ×1.05, ×1.10",
         "protocol standard",
