@@ -19,6 +19,7 @@ from migbench.data.images import DataLocation, ImageFolder
 from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
 from migbench.errors import DataError, UsageError
+from migbench.input_files import refuse_other_names
 from migbench.models import Model
 from migbench.provenance.credentials import refuse_secrets_of
 from migbench.provenance.fingerprints import fingerprint_of_checkpoint
@@ -100,7 +101,8 @@ def make_plan(
 
 
 def source_of(annotations: Annotations) -> AnnotationSource:
-    """How a run refers to its annotation file."""
+    """How a run refers to its annotation file. Raises `DataError` for a path that is not UTF-8."""
+    refuse_other_names(annotations.path)
     return AnnotationSource(
         path=str(annotations.path.resolve()),
         content_sha256=annotations.content_sha256,

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from migbench.adapters import package_of, serving_settings
+from migbench.input_files import encodable, refuse_other_names
 from migbench.manifests import Environment, Manifest
 from migbench.models import Model
 from migbench.provenance.credentials import refuse_secrets_of
@@ -56,6 +57,8 @@ def new_manifest(
     Raises `UsageError` where a setting holds a secret, which no manifest may.
     """
     refuse_secrets_of(settings.model)
+    if images:
+        refuse_other_names(images)
     environment = msgspec.structs.replace(
         current_environment(), profile=fingerprint_of_profile(settings.model)
     )
@@ -71,7 +74,7 @@ def new_manifest(
         serving=serving,
         images=str(images.resolve()) if images else None,
         questions=questions,
-        origin=origin,
+        origin=encodable(origin),
     )
 
 
@@ -84,8 +87,8 @@ def current_environment() -> Environment:
         packages=packages,
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        command=[redact(part) for part in (Path(sys.argv[0]).name, *sys.argv[1:])],
-        folder=str(Path.cwd()),
+        command=[encodable(redact(each)) for each in (Path(sys.argv[0]).name, *sys.argv[1:])],
+        folder=encodable(str(Path.cwd())),
         accelerators=[*_accelerators()],
     )
 

@@ -15,6 +15,12 @@ line prints it without a traceback.
 from __future__ import annotations
 
 
+def shortened(value: object, most: int = 200) -> str:
+    """A value of a file as a message quotes it, however long it is."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
 class MigbenchError(Exception):
     """Base of all errors that are meant for the user's eyes."""
 

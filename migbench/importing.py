@@ -13,7 +13,9 @@ import msgspec
 from migbench.benchmark import source_of
 from migbench.data.annotations import Annotations, Instance
 from migbench.environment import new_manifest
-from migbench.errors import DataError
+from migbench.errors import DataError, shortened
+from migbench.input_files import read_bytes
+from migbench.json_files import INVALID, read_json, trouble
 from migbench.models import Model
 from migbench.run_store import AnswerLine, open_run
 from migbench.selection import questions_of
@@ -76,9 +78,9 @@ def read_released(folder: Path, annotations: Annotations) -> Iterator[Imported]:
 
 def _released_rows(path: Path) -> list[ReleasedRow]:
     try:
-        *rows, _totals = msgspec.json.decode(path.read_bytes(), type=list[Any])
+        *rows, _totals = read_json(path, list[Any], "a file of the released evaluator")
         decoded = msgspec.convert(rows, list[ReleasedRow])
-    except (OSError, ValueError, msgspec.ValidationError) as error:
+    except (ValueError, msgspec.ValidationError) as error:
         raise DataError(f"{path}: not a file of the released evaluator ({error})") from error
     if not decoded or len({row.task for row in decoded}) != 1:
         raise DataError(f"{path}: answers to one task are expected")
@@ -118,21 +120,22 @@ def read_jsonl(path: Path, annotations: Annotations) -> Iterator[Imported]:
     decoder = msgspec.json.Decoder(JsonLine)
     by_index = {instance.index: instance for instance in annotations.instances}
     seen: dict[str, int] = {}
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    for number, content in enumerate(lines, start=1):
+    for number, content in enumerate(read_bytes(path).splitlines(), start=1):
         if not content.strip():
             continue
         where = f"{path}:{number}"
         try:
             line = decoder.decode(content)
-        except (ValueError, msgspec.ValidationError) as error:
-            raise DataError(f"{where}: {error}") from error
+        except INVALID as error:
+            raise DataError(
+                f"{where}: is not one answer as JSON: {trouble(error, content)}; "
+                "correct this line, or delete it"
+            ) from error
         instance = annotations.by_id.get(line.id) if line.id else by_index.get(line.index or 0)
         if instance is None or (line.id is None and line.index is None):
-            raise DataError(f"{where}: no instance with id {line.id!r}, index {line.index!r}")
+            raise DataError(
+                f"{where}: no instance with id {shortened(line.id)}, index {line.index}"
+            )
         if line.index is not None and line.index != instance.index:
             raise DataError(f"{where}: {instance.id} has index {instance.index}, not {line.index}")
         if instance.id in seen:

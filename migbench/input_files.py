@@ -121,3 +121,19 @@ def refuse_utf_16(path: Path, beginning: bytes) -> None:
             f"{path}: is not UTF-8 but, by its first bytes, UTF-16 or binary; convert it, such as "
             "with iconv -f UTF-16 -t UTF-8"
         )
+
+
+def refuse_other_names(path: Path) -> None:
+    """Raise `DataError` for a path that is not UTF-8, which no JSON file could hold."""
+    try:
+        str(path.resolve()).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{encodable(str(path))}: its path is not UTF-8; rename the file, or the folder that "
+            "it is in"
+        ) from error
+
+
+def encodable(text: str) -> str:
+    """A text with bytes or halves of surrogate pairs that cannot be encoded written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,7 +11,8 @@ from functools import cached_property
 from migbench.data.annotations import Instance
 from migbench.tasks import Noun
 
-REFERENCE_BOX = re.compile(r"<\|box_start\|>\(\d+,\d+\),\(\d+,\d+\)<\|box_end\|>")
+_PAIR = r"\(\d{1,9},\d{1,9}\)"
+REFERENCE_BOX = re.compile(rf"<\|box_start\|>{_PAIR},{_PAIR}<\|box_end\|>")
 """A reference box, as the data set writes it into a question."""
 
 

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from migbench.errors import DataError, UsageError
 from migbench.hash_index import HashIndex
+from migbench.json_files import INVALID, trouble
 from migbench.manifests import MANIFEST as MANIFEST
 from migbench.manifests import Environment as Environment
 from migbench.manifests import Manifest as Manifest
@@ -245,9 +246,14 @@ def _locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
             if not line.endswith(b"\n"):
                 return  # Cut off when its writer was killed.
             try:
-                yield place, decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise DataError(f"{path}:{number}: {error}") from error
+                if line.strip():  # An editor may leave a blank line at the end.
+                    yield place, decoder.decode(line)
+            except INVALID as error:
+                raise DataError(
+                    f"{path}:{number}: is not a stored answer: {trouble(error, line)}; "
+                    f"set it aside with `migbench verify --repair {path.parent}`, or delete line "
+                    f"{number}: the command that made the run then asks its question again"
+                ) from error
             place += len(line)
 
 

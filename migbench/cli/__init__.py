@@ -11,6 +11,7 @@ import io
 import logging
 import sys
 import traceback
+from io import TextIOWrapper
 
 import click
 
@@ -98,6 +99,9 @@ class _Terminal(logging.Handler):
 
 def main() -> None:
     """Run the command line; errors meant for the user are printed without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # A file's name need not be UTF-8.
     keep_secrets_in_use({})
     log = logging.getLogger()
     if not log.hasHandlers():

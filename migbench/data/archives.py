@@ -4,11 +4,14 @@ Only images that an annotation file names are written, under the names that it g
 in an archive ever decides where a file goes. An archive with an entry that has no business in a
 data set (a path that leads elsewhere, a link, a device) is refused as a whole all the same, since
 it is not what it claims to be. Compressed tar archives are not read: their headers alone can
-unpack to more than fits into memory.
+unpack to more than fits into memory. Of what is read before the first image is known (a zip's
+directory, a tar entry's extended headers), the size is bounded.
 """
 
 from __future__ import annotations
 
+import io
+import re
 import shutil
 import stat
 import tarfile
@@ -16,16 +19,21 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, BinaryIO
 
 from migbench.data import Progress, no_progress
 from migbench.data.images import ImageFolder
 from migbench.data.instances import normalise_path
-from migbench.errors import DataError
+from migbench.errors import DataError, UsageError
+from migbench.files import errors_named
+from migbench.input_files import open_regular
+
+ARCHIVE = 2**40
+"""The largest archive, in bytes."""
 
 SUFFIXES = (".zip", ".tar")
 
@@ -36,6 +44,7 @@ _BROKEN = (
     EOFError,
     NotImplementedError,
     ValueError,
+    RecursionError,
 )
 """What the standard library raises on an archive that is damaged or of an unknown kind."""
 
@@ -46,6 +55,12 @@ class Limits:
 
     entries: int = 100_000
     total_bytes: int = 20 * 2**30
+    directory_bytes: int = 64 * 2**20
+    """A zip's directory, which takes some 100 bytes a file."""
+    header_bytes: int = 16 * 2**10
+    """The headers of one entry of a tar: its name in full, times and attributes."""
+    global_fields: int = 100
+    """What a tar says of all entries that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +148,75 @@ def _splits(path: str) -> Iterator[tuple[str, str]]:
 def _entries(archive: Path, limits: Limits) -> Iterator[list[Entry]]:
     """The files in an archive, to be read within the context. Raises `DataError`."""
     try:
-        if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as opened:
-                yield _within(limits, archive, _zip_entries(opened))
-        else:
-            with tarfile.open(archive, "r:") as opened_tar:
-                yield _within(limits, archive, _tar_entries(opened_tar))
-    except OSError as error:
+        with open_regular(archive, ARCHIVE) as file:
+            bounded = _Bounded(file)
+            if archive.suffix == ".zip":
+                bounded.allow(limits.directory_bytes)
+                with zipfile.ZipFile(bounded) as opened:
+                    bounded.allow(None)
+                    yield _within(limits, archive, _zip_entries(opened))
+            else:
+                bounded.allow(limits.header_bytes)
+                with tarfile.open(fileobj=bounded, mode="r:") as opened_tar:
+                    entries = _tar_entries(opened_tar, bounded, limits)
+                    listed = _within(limits, archive, entries)
+                    bounded.allow(None)
+                    yield listed
+    except (OSError, UsageError) as error:
         raise DataError(f"{archive}: cannot be unpacked ({error})") from error
     except _BROKEN as error:
         raise DataError(
             f"{archive}: refused, {error}; delete it and download it again, "
             "and if that does not help, unpack by hand what you trust"
         ) from error
+
+
+_DIGITS = re.compile(rb"\d{256}")
+"""What takes the standard library a time that grows with the square of the length."""
+
+
+class _Bounded(io.RawIOBase):
+    """A file of which only so much may be read until more is allowed.
+
+    The standard library reads a directory or a header whole, however large it claims to be.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left: int | None = 0
+
+    def allow(self, size: int | None) -> None:
+        """From now on no more than ``size`` bytes may be read; None lifts the bound."""
+        self._left = size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        wanted = -1 if size is None else size
+        if self._left is None:
+            return self._file.read(wanted)
+        content = self._file.read(min(wanted, self._left + 1) if wanted >= 0 else self._left + 1)
+        if max(wanted, len(content)) > self._left:
+            raise ValueError("the headers in it are larger than any real ones")
+        if _DIGITS.search(content):
+            raise ValueError("a header in it is a number longer than any file name")
+        self._left -= len(content)
+        return content
+
+    def readinto(self, buffer: Any, /) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def _within(limits: Limits, archive: Path, entries: Iterable[Entry]) -> list[Entry]:
@@ -177,8 +248,11 @@ def _zip_entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
         yield Entry(path, info.file_size, info.CRC, partial(archive.open, info))
 
 
-def _tar_entries(archive: tarfile.TarFile) -> Iterator[Entry]:
+def _tar_entries(archive: tarfile.TarFile, bounded: _Bounded, limits: Limits) -> Iterator[Entry]:
     for info in archive:
+        bounded.allow(limits.header_bytes)  # For the next one.
+        if len(archive.pax_headers) > limits.global_fields:
+            raise ValueError("it says more of all its entries than any real archive")
         if info.isdir():
             continue
         if not info.isreg() or info.issparse():
@@ -201,11 +275,13 @@ def _is_unpacked(target: Path, entry: Entry) -> bool:
 
 
 def _write(target: Path, entry: Entry) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.part")
-    try:
-        with entry.open() as source, unfinished.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with errors_named(target, unfinished):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with entry.open() as source, unfinished.open("wb") as file:
+                shutil.copyfileobj(source, file)
+            unfinished.replace(target)
+        finally:
+            with suppress(OSError):  # What went wrong is told already.
+                unfinished.unlink(missing_ok=True)

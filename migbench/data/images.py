@@ -83,11 +83,11 @@ def locate_data(data: Path, images: Path | None = None) -> DataLocation:
     """
     if images is not None and not images.is_dir():
         raise UsageError(f"--images {images}: is not a folder")
-    if data.is_file():
+    if data.exists() and not data.is_dir():
         return DataLocation(data, ImageFolder(images or data.parent))
     if not data.is_dir():
         raise UsageError(f"{data}: no such file or folder")
-    found = [data / name for name in ANNOTATION_FILES if (data / name).is_file()]
+    found = [data / name for name in ANNOTATION_FILES if (data / name).exists()]
     if len(found) != 1:
         what = (
             f"holds {', '.join(path.name for path in found)}" if found else "holds no annotations"

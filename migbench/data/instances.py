@@ -10,8 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from migbench.boxes import Box
+from migbench.errors import shortened
 from migbench.hashing import short_hash
 from migbench.tasks import load_tasks
+
+MOST_CHARACTERS = 1_024
+MOST_FOLDERS = 64
+"""Bounds of image paths: below what file systems take, far above what data sets have."""
 
 Edges = Annotated[list[float], Meta(min_length=4, max_length=4)]
 
@@ -65,12 +70,14 @@ class InstanceBuilder:
         spec = self.tasks.get(record.task)
         if spec is None:
             raise ValueError(
-                f"task {record.task!r} has no task file (known: {', '.join(self.tasks)})"
+                f"task {shortened(record.task)} has no task file (known: {', '.join(self.tasks)})"
             )
         images = tuple(normalise_path(image) for image in record.images)
         target, asked = spec.target_image.find(record.question, record.additional_info)
         if target is None:
-            raise ValueError(f"does not say which image holds the target ({record.question!r})")
+            raise ValueError(
+                f"does not say which image holds the target ({shortened(record.question)})"
+            )
         if not 1 <= target <= len(images):
             raise ValueError(f"asks for image {target} of {len(images)}")
         return Instance(
@@ -93,13 +100,19 @@ class InstanceBuilder:
 def normalise_path(path: str) -> str:
     """An image path without leading ``./`` or doubled slashes: the same image, the same name.
 
-    Raises ValueError for a path that is absolute or climbs out of the data folder.
+    Raises ValueError for a path that is absolute, climbs out of the data folder, or is longer or
+    deeper than any that a data set needs.
     """
+    if len(path) > MOST_CHARACTERS or path.count("/") + path.count("\\") > MOST_FOLDERS:
+        raise ValueError(
+            f"image path {shortened(path, 60)} has more than {MOST_CHARACTERS:,} characters or "
+            f"{MOST_FOLDERS} folders"
+        )
     # PurePosixPath would take a quarter of the time in which a run is scored.
     slashed = path.replace("\\", "/")
     parts = [part for part in slashed.split("/") if part not in ("", ".")]
     if "\0" in path:
-        raise ValueError(f"image path {path!r} cannot be the name of a file")
+        raise ValueError(f"image path {shortened(path)} cannot be the name of a file")
     if slashed.startswith("/") or ".." in parts or not parts or ":" in parts[0]:
-        raise ValueError(f"image path {path!r} leaves the data folder")
+        raise ValueError(f"image path {shortened(path)} leaves the data folder")
     return "/".join(parts)

@@ -10,7 +10,7 @@ import msgspec
 from migbench.data.annotations import Annotations, Instance
 from migbench.tasks import load_tasks
 
-_REFERENCE_BOX = re.compile(r"<\|box_start\|>.*?<\|box_end\|>")
+_REFERENCE_BOX = re.compile(r"<\|box_start\|>[^<]*<\|box_end\|>")
 
 
 class TaskStatistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ from migbench.messages import Generation, ImageFile, Part, Request
 from migbench.questions import Purpose, Turn
 
 _PHRASE = re.compile(r"<\|object_ref_start\|>(.*?)<\|object_ref_end\|>", re.DOTALL)
-_BOX = re.compile(r"<\|box_start\|>\((\d+),(\d+)\),\((\d+),(\d+)\)<\|box_end\|>")
+_NUMBER = r"(\d{1,9})"  # What has more digits is no coordinate, and stays the text that it is.
+_BOX = re.compile(rf"<\|box_start\|>\({_NUMBER},{_NUMBER}\),\({_NUMBER},{_NUMBER}\)<\|box_end\|>")
 _BOX_IN_PARENTHESES = re.compile(rf"\({_BOX.pattern}\)")
 
 

@@ -13,6 +13,7 @@ from migbench.data.annotations import Annotations
 from migbench.errors import DataError
 from migbench.evaluators import EVALUATORS
 from migbench.importing import Imported
+from migbench.input_files import read_bytes
 from migbench.lmms_eval.failures import failure, refused_by_filter
 from migbench.lmms_eval.questions import Reference
 from migbench.models import Model
@@ -69,17 +70,16 @@ def read_logs(path: Path, annotations: Annotations, model: Model) -> tuple[str, 
 
 
 def _read(file: Path) -> Iterator[_Logged]:
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_bytes(file).splitlines(), start=1):
+        if not line.strip():
+            continue
         where = f"{file}:{number}"
         try:
             # lmms-eval writes numbers (NaN) that are not JSON, which only this decoder takes.
             sample = msgspec.convert(json.loads(line), Sample)
+            msgspec.json.encode(sample)  # It is to be stored, which half a surrogate pair cannot.
             reference = msgspec.json.decode(sample.target, type=Reference)
-        except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        except (ValueError, RecursionError, msgspec.DecodeError) as error:
             raise DataError(f"{where}: no sample of migbench's tasks ({error})") from error
         yield _Logged(where, sample, reference)
 

@@ -256,7 +256,7 @@ def _reference_box(question: str) -> Edges | None:
     found = REFERENCE_BOX.search(question)
     if found is None:
         return None
-    left, top, right, bottom = (int(digits[:7]) / 1000 for digits in re.findall(r"\d+", found[0]))
+    left, top, right, bottom = (int(digits) / 1000 for digits in re.findall(r"\d+", found[0]))
     return _edges(Box(left, top, right, bottom))
 
 
