@@ -84,7 +84,8 @@ def _write_parquet(path: Path, groups: Iterable[Sequence[Row]]) -> None:
     # under the released protocol may reach, so numbers travel as texts.
     texts = pyarrow.schema([(name, "string") for name in _COLUMNS])
     encoder = msgspec.json.Encoder()
-    with pyarrow.parquet.ParquetWriter(path, schema) as file:
+    # Opened here, since pyarrow takes no path that is not UTF-8.
+    with path.open("wb") as sink, pyarrow.parquet.ParquetWriter(sink, schema) as file:
         for rows in groups:
             lines = encoder.encode_lines(
                 {name: None if value is None else str(value) for name, value in row.items()}

@@ -43,6 +43,8 @@ def trouble(error: Exception, content: bytes) -> str:
         return "it holds bytes that are not UTF-8; save it as UTF-8"
     place = _byte_of(error)
     if place is not None:
+        if not content[place:].strip():
+            return "it is cut off in the middle"
         found = _NOT_A_NUMBER.search(content, max(0, place - 1), place + 12)
         if found and found.start() <= place:
             return (

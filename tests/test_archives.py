@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -269,3 +270,71 @@ def test_a_disk_that_cannot_be_written_is_an_error_in_words(tmp_path: Path) -> N
     (tmp_path / "MIG-Bench").write_text("a file where a folder is needed")
     with pytest.raises(DataError, match=r"images\.zip: cannot be unpacked"):
         unpack(archive, NAMES, ImageFolder(tmp_path))
+
+
+# --- headers that cost more than they say ---------------------------------------------------------
+
+
+def header(size: int, kind: bytes, name: str = "header") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def extended(content: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    return header(len(content), kind) + content + b"\0" * (-len(content) % tarfile.BLOCKSIZE)
+
+
+def field(name: str, value: str) -> bytes:
+    rest = f" {name}={value}\n"
+    length = len(rest) + 1
+    while len(f"{length}{rest}") != length:
+        length += 1
+    return f"{length}{rest}".encode()
+
+
+BOMBS = {
+    "400 kB of digits": extended(b"1" * 400_000),
+    "digits in a small header": extended(b"1" * 15_000),
+    "a long name": extended(b"a" * (30 << 20), tarfile.GNUTYPE_LONGNAME),
+    "a header before a header": extended(field("comment", "x")) * 5_000,
+    "30,000 folders": extended(field("path", "a/" * 6_000 + "1.png")),
+    "fields of all entries": b"".join(
+        extended(b"".join(field(f"k{each}.{n}", "v") for n in range(100)), tarfile.XGLTYPE)
+        + header(0, tarfile.REGTYPE, f"{each}.png")
+        for each in range(100)
+    ),
+}
+
+
+@pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS)
+def test_a_tar_with_excessive_headers_is_refused_at_once(content: bytes, tmp_path: Path) -> None:
+    archive = tmp_path / "images.tar"
+    archive.write_bytes(content + header(0, tarfile.REGTYPE, "1.png") + b"\0" * 1024)
+    started = time.process_time()
+    with pytest.raises(DataError, match=r"images\.tar: refused"):
+        unpack(archive, NAMES, ImageFolder(tmp_path))
+    assert time.process_time() - started < 2
+
+
+def test_an_archive_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    for name in ("images.tar", "images.zip"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(DataError, match="is a pipe"):
+            unpack(tmp_path / name, NAMES, ImageFolder(tmp_path))
+
+
+def test_a_zip_of_very_deep_folders_is_refused_at_once(tmp_path: Path) -> None:
+    archive = write_zip(
+        tmp_path / "images.zip", {f"{'a/' * 30_000}{number}.png": b"" for number in range(100)}
+    )
+    started = time.process_time()
+    with pytest.raises(DataError, match="64 folders"):
+        unpack(archive, NAMES, ImageFolder(tmp_path))
+    assert time.process_time() - started < 2
+
+
+def test_a_zip_whose_directory_is_excessive_is_refused(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "images.zip", {"a" * 60_000: b"", "b" * 60_000: b""})
+    with pytest.raises(DataError, match="larger than any real ones"):
+        unpack(archive, NAMES, ImageFolder(tmp_path), Limits(directory_bytes=100_000))

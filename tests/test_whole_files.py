@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,41 @@ def test_what_is_there_is_not_touched(tmp_path: Path, kind: str) -> None:
     with pytest.raises(UsageError, match="is there already"), new_folder(path):
         pytest.fail("nothing is to be written")
     assert held.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, r"chmod u\+w"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "read-only"),
+    ],
+)
+def test_what_cannot_be_written_is_named_by_its_own_name(
+    number: int, remedy: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.json"
+    words = rf"scores\.json: cannot be written .*{remedy}"
+    with pytest.raises(UsageError, match=words) as refusal, replaced(path) as partial:
+        raise OSError(number, "no", str(partial))
+    assert ".partial" not in str(refusal.value)
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").mkdir()
+    words = r"scores\.json: cannot be written .*there is a folder"
+    with pytest.raises(UsageError, match=words), replaced(tmp_path / "scores.json") as partial:
+        partial.write_text("{}")
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for new in (replaced, new_folder):
+        words = r"cannot be written .*choose another place"
+        with pytest.raises(UsageError, match=words), new(tmp_path / "file" / "scores.json"):
+            pass
+
+
+def test_an_error_about_another_file_is_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="elsewhere"), replaced(tmp_path / "file"):
+        (tmp_path / "elsewhere").read_text()

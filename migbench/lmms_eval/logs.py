@@ -55,7 +55,7 @@ def read_logs(path: Path, annotations: Annotations, model: Model) -> tuple[str, 
     Raises `DataError` naming file and line where a sample is malformed, answers a question of
     another annotation file, was asked in another dialect, or is there twice.
     """
-    files = [path] if path.is_file() else sorted(path.rglob(PATTERN))
+    files = [path] if not path.is_dir() else sorted(path.rglob(PATTERN))
     logged = [each for file in files for each in _read(file)]
     if not logged:
         raise DataError(
