@@ -317,6 +317,13 @@ def test_a_tar_with_excessive_headers_is_refused_at_once(content: bytes, tmp_pat
     assert time.process_time() - started < 2
 
 
+def test_a_zip_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "images.zip", {"a": b"", "b": b""})
+    archive.write_bytes(archive.read_bytes().replace(b"a", b"\0"))
+    with pytest.raises(DataError, match=r"images\.zip: refused"):
+        unpack(archive, NAMES, ImageFolder(tmp_path))
+
+
 def test_an_archive_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
     for name in ("images.tar", "images.zip"):
         os.mkfifo(tmp_path / name)

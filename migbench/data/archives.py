@@ -14,6 +14,7 @@ import io
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -41,10 +42,13 @@ _BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
+    struct.error,
     EOFError,
+    LookupError,
     NotImplementedError,
-    ValueError,
+    OverflowError,
     RecursionError,
+    ValueError,
 )
 """What the standard library raises on an archive that is damaged or of an unknown kind."""
 
