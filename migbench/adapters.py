@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
+from migbench.boundary import describe
 from migbench.errors import AdapterError, MigbenchError, UsageError
-from migbench.messages import Adapter, Answer, Request
+from migbench.messages import Adapter
 from migbench.models import Model
+from migbench.worker_threads import InThreads
 
 GROUP = "migbench.model_adapters"
 
@@ -30,14 +30,21 @@ def start_adapter(model: Model) -> Adapter:
     arguments = _arguments(model, factory)
     try:
         started = factory(**arguments)
+        is_full = inspect.iscoroutinefunction(getattr(started, "answer", None))
+        adapter = cast(Adapter, started) if is_full else InThreads(model.adapter, started)
+        _check_protocol(adapter)
     except MigbenchError:
         raise
-    except Exception as error:
-        raise AdapterError(
-            f"adapter {model.adapter} did not start: {type(error).__name__}: {error}"
-        ) from error
-    is_full = inspect.iscoroutinefunction(getattr(started, "answer", None))
-    return cast(Adapter, started) if is_full else _InThreads(model.adapter, started)
+    except (Exception, SystemExit) as error:
+        raise AdapterError(f"adapter {model.adapter} did not start: {describe(error)}") from error
+    return adapter
+
+
+def _check_protocol(adapter: Adapter) -> None:
+    if not isinstance(adapter.capacity, int) or adapter.capacity < 1:
+        raise AdapterError(f"its capacity is {adapter.capacity!r}, not a number of requests")
+    if not isinstance(adapter.needs_images, bool):
+        raise AdapterError(f"its needs_images is {adapter.needs_images!r}, not True or False")
 
 
 def check_settings(model: Model) -> None:
@@ -128,37 +135,8 @@ def _load_from_file(path: Path, attribute: str) -> Callable[..., Any]:
     sys.modules.setdefault(path.stem, module)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
-        raise AdapterError(f"{path}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise AdapterError(f"{path}: {describe(error)}") from error
     if not hasattr(module, attribute):
         raise UsageError(f"--adapter: {path} has no class {attribute}")
     return cast(Callable[..., Any], getattr(module, attribute))
-
-
-class _InThreads:
-    """Gives a class with a plain ``answer(request)`` the full protocol, in ``capacity`` threads."""
-
-    def __init__(self, name: str, plain: Any) -> None:
-        if not callable(getattr(plain, "answer", None)):
-            raise UsageError(f"adapter {name}: its class needs a method answer(request)")
-        self._name = name
-        self._plain = plain
-        self.capacity = int(getattr(plain, "capacity", 1))
-        self.needs_images = bool(getattr(plain, "needs_images", True))
-        self._threads = ThreadPoolExecutor(self.capacity, thread_name_prefix="adapter")
-
-    async def answer(self, request: Request) -> Answer:
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._plain.answer, request)
-        if isinstance(answer, str):
-            return Answer(answer)
-        if not isinstance(answer, Answer):
-            raise TypeError(f"answer() gave {type(answer).__name__}, not Answer or str")
-        return answer
-
-    async def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        close = getattr(self._plain, "close", None)
-        result = close() if close else None
-        if inspect.isawaitable(result):
-            await result

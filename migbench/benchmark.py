@@ -26,7 +26,7 @@ from migbench.provenance.fingerprints import fingerprint_of_checkpoint
 from migbench.provenance.identity import run_hash
 from migbench.questions import Question, Strategy
 from migbench.run_store import MANIFEST, Run, RunStore, Status, open_run
-from migbench.runner import Progress, Runner
+from migbench.runner import SLOW_AFTER, Progress, Runner
 from migbench.scoring import (
     PROTOCOLS,
     Bootstrap,
@@ -131,13 +131,18 @@ def strategy_of(settings: Settings) -> Callable[[Question], Strategy]:
 
 
 def execute(
-    plan: Plan, out: Path, progress: Callable[[RunStore], Progress] = lambda store: Progress()
+    plan: Plan,
+    out: Path,
+    progress: Callable[[RunStore], Progress] = lambda store: Progress(),
+    *,
+    slow_after: float = SLOW_AFTER,
 ) -> Progress:
     """Carry the plan out, or go on with it, in the run folder ``out``.
 
     The model is started only when the folder is found fit. Interrupted (KeyboardInterrupt goes
     through), the run is marked stopped, and the same call goes on with it later. ``progress`` makes
-    the run's progress from its store.
+    the run's progress from its store. Requests that take longer than ``slow_after`` seconds are
+    named in the run's log and to its progress.
     """
     folder = plan.data.images.root if plan.data.images else None
     manifest = new_manifest(plan.settings, len(plan.questions), images=folder)
@@ -156,10 +161,13 @@ def execute(
                 image=cache(plan.data.image),
                 prompts=PromptSet(plan.settings.prompts),
                 progress=watched,
+                slow_after=slow_after,
             )
             started = monotonic()  # The model is up: what is timed is the asking.
             asyncio.run(runner.run(plan.questions))
-            status = "incomplete" if watched.failed else "complete"
+            # Not the absence of failures: every question has its answer.
+            is_complete = watched.complete == len(plan.questions)
+            status = "complete" if is_complete else "incomplete"
         finally:
             store.finish(status, seconds=monotonic() - started)
     return watched

@@ -126,18 +126,30 @@ class RunStore(Run):
         super().__init__(folder)
         self._end = end
         self._wall_seconds = wall_seconds
-        self._file: IO[bytes] = (folder / ANSWERS).open("ab")
+        self._file: IO[bytes] = (folder / ANSWERS).open("ab", buffering=0)
         self.by_key = {line.key: line for line in self.lines.values() if line.text is not None}
 
     def append(self, line: AnswerLine) -> None:
-        """Store one line; it is with the operating system when this returns."""
-        self._places.add(line.question, self._file.tell())
-        stored, self._end = self._end.followed_by(msgspec.json.encode(line))
-        self._file.write(stored)
-        self._file.flush()
+        """Store one line; it is with the operating system when this returns.
+
+        Raises `OSError` where it cannot be stored whole; nothing of it is then left behind.
+        """
+        place = self._file.tell()
+        stored, end = self._end.followed_by(msgspec.json.encode(line))
+        try:
+            self._write_all(stored)
+        except OSError as error:
+            self._file.truncate(place)
+            raise OSError(error.errno, error.strerror, str(self.folder / ANSWERS)) from error
+        self._end = end
+        self._places.add(line.question, place)
         _keep(self.lines, line)
         if line.text is not None:
             self.by_key.setdefault(line.key, line)
+
+    def _write_all(self, content: bytes) -> None:
+        while content:
+            content = content[self._file.write(content) :]
 
     def finish(self, status: Status, seconds: float | None = None) -> None:
         """Record how the run ended, and how long it took since it was opened, where known."""

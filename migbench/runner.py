@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 
+from migbench.boundary import Failure, answer_from, closed
 from migbench.dialects import PromptSet, ask
-from migbench.errors import MigbenchError, ModelError
+from migbench.errors import MigbenchError
 from migbench.messages import Adapter, Answer, ImageFile, Request, Size
 from migbench.models import Model
 from migbench.questions import Question, Strategy, Turn, image_sets
 from migbench.redaction import redact
+from migbench.run_log import RunLog
 from migbench.run_store import AnswerLine, RunStore
 from migbench.served import ServerRecord
 
 GIVE_UP_AFTER = 50
 """Failures in a row, with no answer at all, after which the model is taken to be down."""
+
+SLOW_AFTER = 300.0
+"""Seconds after which a request that is under way is named."""
 
 
 def by_image_set(questions: Iterable[Question]) -> list[Question]:
@@ -36,10 +43,17 @@ def by_image_set(questions: Iterable[Question]) -> list[Question]:
 
 @dataclass
 class Progress:
-    """What a run has done so far; ``on_question`` is called whenever a question is over."""
+    """What a run has done so far.
+
+    ``on_question`` is called whenever a question is over, ``on_slow`` when a request about it has
+    been under way for so many seconds. ``complete`` counts the questions that have their last
+    answer.
+    """
 
     on_question: Callable[[Question, AnswerLine], None] = lambda question, line: None
+    on_slow: Callable[[str, float], None] = lambda question, seconds: None
     asked: int = 0
+    complete: int = 0
     failed: int = 0
     answered_any: bool = False
     last_error: str = ""
@@ -48,7 +62,11 @@ class Progress:
 
 @dataclass
 class Runner:
-    """One run under way. ``image`` finds an image set's files by name."""
+    """One run under way.
+
+    ``image`` finds an image set's files by name. A request that takes longer than ``slow_after``
+    seconds is named, and again when it has taken twice as long, and so on.
+    """
 
     store: RunStore
     adapter: Adapter
@@ -56,17 +74,21 @@ class Runner:
     image: Callable[[str], ImageFile]
     prompts: PromptSet = PromptSet.RELEASED
     progress: Progress = field(default_factory=Progress)
+    slow_after: float = SLOW_AFTER
 
     def __post_init__(self) -> None:
         """Begin with nothing under way."""
         self._model = self.store.settings.model
         self._turn = asyncio.Lock()
         self._in_flight: dict[str, asyncio.Future[AnswerLine]] = {}
+        self._log = RunLog(self.store.folder)
+        self._watch = _Watch(self.slow_after)
 
     async def run(self, questions: Sequence[Question]) -> None:
         """Ask all questions; every answer or failure is in the store when this returns."""
         waiting = iter(by_image_set(questions))
         servers = ServerRecord(self.adapter, self.store)
+        watching = asyncio.create_task(self._name_slow_requests())
         try:
             await servers.start()
             async with asyncio.TaskGroup() as group:
@@ -77,7 +99,9 @@ class Runner:
             # What ends a run (a full disk, say) hits every worker; one report of it is enough.
             raise several.exceptions[0] from None
         finally:
-            await self.adapter.close()
+            watching.cancel()
+            if (failure := await closed(self.adapter)) is not None:
+                self._log.closing(failure)
 
     async def _work(self, waiting: Iterator[Question]) -> None:
         """Take questions one by one; as many of these run as the adapter has capacity."""
@@ -85,6 +109,7 @@ class Runner:
             if self.progress.gave_up:
                 return
             line = await self._answer_question(question)
+            self.progress.complete += line.text is not None
             self.progress.on_question(question, line)
 
     async def _answer_question(self, question: Question) -> AnswerLine:
@@ -111,8 +136,9 @@ class Runner:
                     request, blank = await asyncio.to_thread(self._prepare, question, turn, blank)
             else:
                 request, blank = self._prepare(question, turn, blank)
-        except MigbenchError as error:
-            return self._record(msgspec.structs.replace(blank, error=redact(str(error))))
+        # An image that cannot be read (no permission, a failing disk) costs its own question alone.
+        except (MigbenchError, OSError, MemoryError) as error:
+            return self._record(self._failed(blank, Failure(error)))
         stored = self.store.lines.get((question.id, number))
         if stored is not None and stored.text is not None and stored.key == blank.key:
             self.progress.answered_any = True
@@ -160,14 +186,26 @@ class Runner:
         self.progress.asked += 1
         line = blank
         try:
-            line = filled(blank, await self.adapter.answer(request))
-        # Whatever one request raises, in whosever adapter, is recorded with its reason.
-        except Exception as error:
-            line = msgspec.structs.replace(blank, error=describe(error))
+            with self._watch.request(blank.question):
+                line = filled(blank, await answer_from(self.adapter, request))
+        except Failure as failure:
+            line = self._failed(blank, failure)
         finally:
             del self._in_flight[blank.key]
             future.set_result(line)
         return self._record(line)
+
+    def _failed(self, blank: AnswerLine, failure: Failure) -> AnswerLine:
+        """The line of a request without an answer; the traceback goes to the log."""
+        self._log.failure(blank.question, blank.turn, failure)
+        return msgspec.structs.replace(blank, error=failure.message)
+
+    async def _name_slow_requests(self) -> None:
+        while True:
+            await asyncio.sleep(min(self.slow_after, 60.0) / 4)
+            for question, seconds in self._watch.slow():
+                self._log.slow(question, seconds)
+                self.progress.on_slow(question, seconds)
 
     def _record(self, line: AnswerLine) -> AnswerLine:
         """Store a line, and count it."""
@@ -204,8 +242,29 @@ def filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
     )
 
 
-def describe(error: Exception) -> str:
-    """An error's own words, without secrets, and with its kind where it is not one of ours."""
-    if isinstance(error, ModelError):
-        return redact(str(error))
-    return redact(f"{type(error).__name__}: {error}")[:500]
+class _Watch:
+    """Which requests are under way, and since when."""
+
+    def __init__(self, slow_after: float) -> None:
+        self._slow_after = slow_after
+        self._under_way: dict[object, tuple[str, float]] = {}
+        self._next_report: dict[object, float] = {}
+
+    @contextmanager
+    def request(self, question: str) -> Iterator[None]:
+        """A request about this question is under way."""
+        key = object()
+        self._under_way[key] = question, time.monotonic()
+        self._next_report[key] = self._slow_after
+        try:
+            yield
+        finally:
+            del self._under_way[key], self._next_report[key]
+
+    def slow(self) -> Iterator[tuple[str, float]]:
+        """Questions whose requests take long, and for how many seconds; each is due once."""
+        now = time.monotonic()
+        for key, (question, began) in self._under_way.items():
+            if now - began >= self._next_report[key]:
+                self._next_report[key] = 2 * (now - began)
+                yield question, now - began

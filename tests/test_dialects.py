@@ -6,17 +6,20 @@ in the ways in which models stray from them.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from migbench.dialects import Dialect, Unread, find_dialect, load_dialects, read
+from migbench.data.annotations import Annotations
+from migbench.dialects import Dialect, Unread, ask, find_dialect, load_dialects, read
 from migbench.dialects.mentions import image_mentions
 from migbench.dialects.refusals import is_refusal
-from migbench.errors import DataError, UsageError
-from migbench.messages import Size
+from migbench.errors import DataError, ModelError, UsageError
+from migbench.messages import ImageFile, Size
+from migbench.questions import Purpose, Turn
 from migbench.yaml_files import as_record, read_yaml
 
 CORPUS = sorted((Path(__file__).parent / "dialect_corpus").glob("*.yaml"))
@@ -235,3 +238,34 @@ def test_refusals(text: str) -> None:
 )
 def test_other_texts_are_no_refusals(text: str) -> None:
     assert not is_refusal(text)
+
+
+# Structural tokens
+
+
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("qwen2-vl", "<|image_pad|>"),
+        ("qwen2.5-vl", "<|im_end|>"),
+        ("internvl", "<IMG_CONTEXT>"),
+        ("llava-onevision", "<image>"),
+        ("mplug-owl3", "<|image|>"),
+        ("minicpm-v", "<slice>"),
+        ("mantis", "<|eot_id|>"),
+    ],
+)
+def test_a_question_with_a_structural_token_is_refused_by_its_name(name: str, token: str) -> None:
+    turn = Turn(Purpose.DIRECT, f"Find {token} in image-2.", (0, 1))
+    with pytest.raises(ModelError, match=re.escape(token)):
+        ask(find_dialect(name), turn, [ImageFile("a.png"), ImageFile("b.png")])
+
+
+def test_the_published_questions_hold_no_structural_token(
+    original: Annotations, revised: Annotations
+) -> None:
+    tokens = {token for each in load_dialects().values() for token in each.structural_tokens}
+    assert len(tokens) > 20
+    for published in (original, revised):
+        for instance in published.instances:
+            assert not [token for token in tokens if token in instance.question]

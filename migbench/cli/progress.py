@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Never, Self
 
@@ -47,9 +48,14 @@ class ProgressBar:
         bar = self._bar = tqdm(
             total=self._total, unit=" questions", dynamic_ncols=True, disable=None
         )
+
+        def on_slow(question: str, seconds: float) -> None:
+            message = f"migbench: {question}: its request is under way for {seconds:.0f} s"
+            bar.write(message, file=sys.stderr)
+
         if bar.disable:
             # Nobody looks: judging would be for nothing.
-            return Progress()
+            return Progress(on_slow=on_slow)
 
         def on_question(question: Question, line: AnswerLine) -> None:
             for judgement in judge(self._judge, [question], store.lines):
@@ -61,4 +67,4 @@ class ProgressBar:
             bar.set_postfix_str(state, refresh=False)
             bar.update()
 
-        return Progress(on_question=on_question)
+        return Progress(on_question=on_question, on_slow=on_slow)

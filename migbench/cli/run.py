@@ -26,7 +26,9 @@ from migbench.dialects import PromptSet, ask
 from migbench.errors import UsageError
 from migbench.evaluators import EVALUATORS
 from migbench.instance_table import write_instances
+from migbench.run_log import RUN_LOG
 from migbench.run_store import Run, write_json
+from migbench.runner import SLOW_AFTER
 from migbench.scoring import DifficultySplit
 from migbench.sharding import read_shard
 from migbench.strategies import STRATEGIES
@@ -71,12 +73,21 @@ what_options = together(
 @what_options
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be asked; start no model.")
+@click.option(
+    "--slow-after",
+    type=click.FloatRange(min=0, min_open=True),
+    default=SLOW_AFTER,
+    show_default=True,
+    metavar="SECONDS",
+    help="Name requests that have been under way for longer than this.",
+)
 @scoring_options
 @difficulty_option
 @json_option
 def command(
     out: Path | None,
     dry_run: bool,
+    slow_after: float,
     data: Path,
     images: Path | None,
     tasks: str | None,
@@ -124,6 +135,7 @@ def command(
         accept_model_errors=accept_model_errors,
         difficulty=difficulty,
         silent=str(json_file) == "-",
+        slow_after=slow_after,
     )
     write_result(json_file, scored.scores)
     return exit_status(scored.scores)
@@ -138,10 +150,11 @@ def carry_out(
     accept_model_errors: bool,
     difficulty: DifficultySplit | None = None,
     silent: bool = False,
+    slow_after: float = SLOW_AFTER,
 ) -> ScoredRun:
     """Ask, score and keep the scores in the run folder; print them unless ``silent``."""
     with ProgressBar(plan, protocol, corrections) as bar:
-        progress = execute(plan, out, bar.start)
+        progress = execute(plan, out, bar.start, slow_after=slow_after)
     scored = score_run(
         Run(out),
         protocol=protocol,
@@ -165,7 +178,8 @@ def _explain_errors(out: Path, errors: int, last: str, gave_up: bool) -> None:
         click.echo("migbench: not one request was answered, so the run was ended early", err=True)
     click.echo(
         f"migbench: {errors} targets have no answer (last reason: {last})\n"
-        f"the same command asks only these again; the reasons stand in {out / 'answers.jsonl'}",
+        "the same command asks only these again; each reason stands with its traceback in "
+        f"{out / RUN_LOG}",
         err=True,
     )
 

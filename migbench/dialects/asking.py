@@ -10,6 +10,7 @@ import msgspec
 
 from migbench.boxes import Box, Order
 from migbench.dialects.dialect import Dialect, PromptSet, wording
+from migbench.errors import ModelError
 from migbench.hashing import short_hash
 from migbench.messages import Generation, ImageFile, Part, Request
 from migbench.questions import Purpose, Turn
@@ -32,8 +33,10 @@ def ask(
 
     All images come first, then the question, then the sentence that asks for the format. An answer
     that is to give several boxes has room for as many. Raises `ModelError` where a reference box
-    must be written in pixels and its image cannot be read.
+    must be written in pixels and its image cannot be read, and where the turn's text holds one of
+    the family's structural tokens, which would be taken for an image or for the question's end.
     """
+    _refuse_structural_tokens(dialect, turn.text)
     shown = [images[index] for index in turn.images]
     text = rewrite(dialect, turn.text, images, prompts) + _format(dialect, turn.purpose, prompts)
     before, after = dialect.image.split("{image}")
@@ -47,6 +50,15 @@ def ask(
         ),
         image_set=short_hash(*(image.name for image in images)),
     )
+
+
+def _refuse_structural_tokens(dialect: Dialect, text: str) -> None:
+    found = [token for token in dialect.structural_tokens if token in text]
+    if found:
+        raise ModelError(
+            f"the question holds {', '.join(found)}, which {dialect.title} does not take for text "
+            f"(structural_tokens of dialect {dialect.name})"
+        )
 
 
 def _format(dialect: Dialect, purpose: Purpose, prompts: PromptSet) -> str:

@@ -55,6 +55,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What stands for each image: ``{image}`` and its number ``{k}``, from 1."""
     image_token: str = ""
     """What the family's own prompt string has where an image stands."""
+    structural_tokens: tuple[str, ...] = ()
+    """What the tokenizer takes for an image, a role or the end; no question may hold it."""
     phrase: str = "{phrase}"
     box: str | Wording | None = None
     format: str | Wording

@@ -19,13 +19,14 @@ from typing import Any
 import msgspec
 
 from migbench.adapters import find_adapter, start_adapter
+from migbench.boundary import Failure, answer_from, describe
 from migbench.dialects import find_dialect
 from migbench.general.answer_log import AnswerLog
 from migbench.general.requests import to_request
 from migbench.messages import Generation, ModelError, Request
 from migbench.models import Model, Overrides, resolve_model
 from migbench.run_store import AnswerLine
-from migbench.runner import GIVE_UP_AFTER, describe, filled, request_key
+from migbench.runner import GIVE_UP_AFTER, filled, request_key
 
 __all__ = ["Asked", "manifest", "model_class"]
 
@@ -122,11 +123,10 @@ class Asked:
             return known.text
         line = AnswerLine(question=name, turn=turn, key=key, prompt=request.text("<image>"))
         try:
-            answer = await self._adapter.answer(request)
-        # Whatever one request raises, in whosever adapter, is kept with its reason.
-        except Exception as error:
-            self._answers.append(msgspec.structs.replace(line, error=describe(error)))
-            raise ModelError(describe(error)) from error
+            answer = await answer_from(self._adapter, request)
+        except Failure as failure:
+            self._answers.append(msgspec.structs.replace(line, error=failure.message))
+            raise ModelError(failure.message) from failure
         self._answers.append(filled(line, answer))
         return answer.text
 

@@ -103,13 +103,18 @@ class LmmsEvalAdapter:
         loop = asyncio.get_running_loop()
         while batch := self._take_batch():
             requests = [waiting.request for waiting in batch]
-            outcomes: Sequence[Answer | BaseException]
-            try:
-                outcomes = await loop.run_in_executor(self._thread, self._model.answer, requests)
-            except Exception as error:  # so that no caller waits for ever
-                outcomes = [error] * len(batch)
+            outcomes = await loop.run_in_executor(self._thread, self._answered, requests)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 waiting.settle(outcome)
+
+    def _answered(self, requests: Sequence[Request]) -> Sequence[Answer | ModelError]:
+        try:
+            return self._model.answer(requests)
+        # As values: a future takes no StopIteration, and a GeneratorExit ends who awaits it.
+        except BaseException as error:
+            failure = ModelError(f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
+            return [failure] * len(requests)
 
     def _take_batch(self) -> list[_Waiting]:
         """The oldest requests with the generation settings of the very oldest."""

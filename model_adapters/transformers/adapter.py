@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from migbench.messages import AdapterError, Answer, ModelError, Request
+from migbench.messages import AdapterError, Answer, Generation, ModelError, Request
 from model_adapters.checks import is_positive, require_positive
 from model_adapters.transformers.generation import ChatModel
 from model_adapters.transformers.loading import load
@@ -144,8 +144,21 @@ class TransformersAdapter:
         for waiting in self._waiting[: self.capacity]:
             if waiting.prompt is None:
                 waiting.prompt = loop.run_in_executor(
-                    self._preparing, self._chat.prepare, waiting.request
+                    self._preparing, self._prepared, waiting.request
                 )
+
+    def _prepared(self, request: Request) -> Prompt | ModelError:
+        """The prompt, or why there is none: as a value.
+
+        A future takes no StopIteration, and a GeneratorExit ends the coroutines that await it.
+        """
+        try:
+            return self._chat.prepare(request)
+        except ModelError as error:
+            return error
+        # Processors raise nearly every kind of exception, and nobody waits in this thread.
+        except BaseException as error:
+            return _told(error, "preparing the request failed: ")
 
     async def _answer_in_batches(self) -> None:
         """Answer what waits until nothing does. One such task exists at a time, and only then.
@@ -171,12 +184,10 @@ class TransformersAdapter:
 
     async def _answer_batch(self, batch: Sequence[_Waiting]) -> None:
         """Answer what could be prepared, in as many parts as memory asks for."""
-        prompts = await asyncio.gather(
-            *(waiting.prompt for waiting in batch if waiting.prompt), return_exceptions=True
-        )
+        prompts = await asyncio.gather(*(one.prompt for one in batch if one.prompt))
         ready: list[tuple[_Waiting, Prompt]] = []
         for waiting, prompt in zip(batch, prompts, strict=True):
-            if isinstance(prompt, BaseException):
+            if isinstance(prompt, ModelError):
                 waiting.settle(prompt)
             else:
                 ready.append((waiting, prompt))
@@ -190,15 +201,21 @@ class TransformersAdapter:
     async def _generate(
         self, part: Sequence[tuple[_Waiting, Prompt]]
     ) -> Sequence[Answer | ModelError]:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._generating,
+            self._generated,
+            [prompt for _, prompt in part],
+            part[0][0].request.generation,
+        )
+
+    def _generated(
+        self, prompts: Sequence[Prompt], generation: Generation
+    ) -> Sequence[Answer | ModelError]:
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._generating,
-                self._chat.generate,
-                [prompt for _, prompt in part],
-                part[0][0].request.generation,
-            )
-        except Exception as error:  # a GPU that has failed as a whole, for instance
-            return [ModelError(f"{type(error).__name__}: {error}") for _ in part]
+            return self._chat.generate(prompts, generation)
+        # A GPU that has failed as a whole, for instance. As values: see `_prepared`.
+        except BaseException as error:
+            return [_told(error, "") for _ in prompts]
 
 
 @dataclass(eq=False, slots=True)
@@ -207,7 +224,7 @@ class _Waiting:
 
     request: Request
     answer: asyncio.Future[Answer]
-    prompt: asyncio.Future[Prompt] | None = None
+    prompt: asyncio.Future[Prompt | ModelError] | None = None
 
     def settle(self, outcome: Answer | BaseException) -> None:
         """Give the answer or the error to the caller, unless that has given up waiting."""
@@ -217,6 +234,12 @@ class _Waiting:
             self.answer.set_exception(outcome)
         else:
             self.answer.set_result(outcome)
+
+
+def _told(error: BaseException, before: str) -> ModelError:
+    failure = ModelError(f"{before}{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _by_image_set(waiting: Sequence[_Waiting]) -> list[_Waiting]:

@@ -92,6 +92,7 @@ class Preparer:
 
         Raises `ModelError` when an image cannot be decoded or the processor refuses the request.
         """
+        self._refuse_image_token(request)
         shown = [stand_in(image) for image in request.images]
         inputs = self._process(request, shown)
         rows = {name: inputs.pop(name) for name in ("input_ids", *TOKEN_MASKS) if name in inputs}
@@ -100,6 +101,12 @@ class Preparer:
         if pieces is not None and all(inputs.keys() <= piece.keys() for piece in pieces):
             images = [{name: piece[name] for name in inputs} for piece in pieces]
         return Prompt(rows, images, self._cuts(rows["input_ids"], request, len(images)))
+
+    def _refuse_image_token(self, request: Request) -> None:
+        """Every place with the image token is taken for an image's, of which there are no more."""
+        token = getattr(self._processor, "image_token", None)
+        if isinstance(token, str) and token and token in request.text():
+            raise ModelError(f"the text holds {token}, which stands for an image in this family")
 
     def _process(self, request: Request, shown: Sequence[Image]) -> dict[str, Tensor]:
         images = iter(shown)

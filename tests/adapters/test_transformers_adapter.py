@@ -286,6 +286,35 @@ def test_a_request_that_fails_in_the_model_does_not_take_its_batch_along(
     assert "the model chokes" in str(outcomes[2])
 
 
+@pytest.mark.parametrize("part", ["prepare", "generate"])
+@pytest.mark.parametrize("error", [StopIteration("none left"), SystemExit(1), GeneratorExit()])
+def test_no_exception_of_the_models_code_leaves_a_caller_waiting(
+    adapter: TransformersAdapter,
+    images: list[ImageFile],
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    error: BaseException,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter._chat, part, fail)
+        outcomes = answers(adapter, [ask(images[:1])] * 3)
+    assert [type(outcome) for outcome in outcomes] == [ModelError] * 3
+    assert all(type(error).__name__ in str(outcome) for outcome in outcomes)
+    assert texts(answers(adapter, [ask(images[:1])]))
+
+
+def test_a_text_with_the_image_token_fails_its_request_by_name(
+    adapter: TransformersAdapter, images: list[ImageFile]
+) -> None:
+    good = ask(images[:1])
+    outcomes = answers(adapter, [Request((images[0], "Find <|image_pad|> here.")), good])
+    assert [type(outcome) for outcome in outcomes] == [ModelError, Answer]
+    assert "the text holds <|image_pad|>" in str(outcomes[0])
+
+
 def test_a_device_that_fails_for_good_leaves_no_caller_waiting(
     adapter: TransformersAdapter, images: list[ImageFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,149 @@
+"""Adapters that raise and return what no adapter should, by the number of the question.
+
+Also loaded as a user's file: ``tests/hostile_adapters.py:Hostile``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from migbench.messages import Answer, Request
+
+BOX = '{"bbox_2d": [100, 200, 500, 700]}'
+
+
+class Mute(Exception):
+    """Ends the program when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class SaysNothingElse(Exception):
+    """Says a number."""
+
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]
+
+
+class _NameRaises(type):
+    @property
+    def __name__(cls) -> str:
+        raise RuntimeError("no name")
+
+
+class NameRaises(Exception, metaclass=_NameRaises):
+    """Does not say what it is."""
+
+
+class NotAnException(BaseException):
+    """Passes by every ``except Exception``."""
+
+
+class Shouting(str):
+    """A text whose methods fail."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    def encode(self, *arguments: Any, **keywords: Any) -> bytes:
+        raise RuntimeError("no bytes")
+
+
+def raised(call: Callable[[], object]) -> BaseException:
+    """What the call raises."""
+    try:
+        call()
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+EXCEPTIONS: list[tuple[Callable[[], BaseException], str]] = [
+    (lambda: StopIteration("no more"), "StopIteration: no more"),
+    (lambda: StopAsyncIteration("no more"), "StopAsyncIteration: no more"),
+    (lambda: asyncio.CancelledError("theirs"), "CancelledError: theirs"),
+    (lambda: SystemExit(1), "SystemExit: 1"),
+    (lambda: GeneratorExit("closed"), "GeneratorExit: closed"),
+    (lambda: KeyboardInterrupt("in a thread"), "KeyboardInterrupt: in a thread"),
+    (lambda: MemoryError("no memory"), "MemoryError: no memory"),
+    (lambda: RecursionError("too deep"), "RecursionError: too deep"),
+    (Mute, "Mute: (its message cannot be shown: SystemExit)"),
+    (lambda: NotAnException("base"), "NotAnException: base"),
+    (lambda: NameRaises("nameless"), "NameRaises: nameless"),
+    (
+        lambda: BaseExceptionGroup("several", [NotAnException("a"), ValueError("b")]),
+        "BaseExceptionGroup: several (2 sub-exceptions)",
+    ),
+]
+"""What is raised in place of an answer, and how it is told."""
+
+VALUES: list[tuple[Any, str | None]] = [
+    (None, "answer() gave NoneType"),
+    (7, "answer() gave int"),
+    (BOX.encode(), "answer() gave bytes"),
+    ({"text": BOX}, "answer() gave dict"),
+    ((part for part in [BOX]), "answer() gave generator"),
+    (Answer(5), "the answer's text is int"),  # type: ignore[arg-type]
+    (Answer(BOX, truncated="no"), "the answer's truncated is str"),  # type: ignore[arg-type]
+    (Shouting(BOX), None),
+    (BOX + " \ud83d", None),
+    (BOX + "\x00\x1b[2J", None),
+    (Answer(BOX, prompt_tokens=True, seconds="3"), None),  # type: ignore[arg-type]
+    (Answer(BOX, completion_tokens=2**70, cached_tokens=-1), None),
+]
+"""What is returned, and how it is told; None where it is an answer all the same."""
+
+
+class Hostile:
+    """Every second question is met with the next of all exceptions and values above."""
+
+    needs_images = False
+
+    def __init__(self, capacity: int = 1) -> None:
+        self.capacity = capacity
+        self._asked = 0
+
+    def answer(self, request: Request) -> Any:
+        number, self._asked = self._asked, self._asked + 1
+        place, is_hostile = number // 2, number % 2
+        if not is_hostile or place >= len(EXCEPTIONS) + len(VALUES):
+            return BOX
+        if place < len(EXCEPTIONS):
+            raise EXCEPTIONS[place][0]()
+        return VALUES[place - len(EXCEPTIONS)][0]
+
+    def close(self) -> None:
+        raise SystemExit("not even closing works")
+
+
+class HostileCoroutine(Hostile):
+    """The same with the full protocol, where a KeyboardInterrupt is the user's."""
+
+    async def answer(self, request: Request) -> Any:
+        try:
+            return Hostile.answer(self, request)
+        except KeyboardInterrupt as error:
+            raise RuntimeError(str(error)) from error
+
+    async def close(self) -> None:
+        Hostile.close(self)
+
+
+class NeverReturns:
+    """Its second answer never comes."""
+
+    needs_images = False
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def answer(self, request: Request) -> str:
+        import threading
+
+        self._asked += 1
+        if self._asked == 2:
+            threading.Event().wait()
+        return BOX
