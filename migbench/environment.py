@@ -14,9 +14,10 @@ from pathlib import Path
 import msgspec
 
 from migbench.adapters import package_of, serving_settings
-from migbench.input_files import encodable, refuse_other_names
+from migbench.input_files import refuse_other_names
 from migbench.manifests import Environment, Manifest
 from migbench.models import Model
+from migbench.plain_text import encodable
 from migbench.provenance.credentials import refuse_secrets_of
 from migbench.provenance.fingerprints import (
     fingerprint_of_adapter,

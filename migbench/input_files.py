@@ -16,6 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from migbench.errors import DataError
+from migbench.plain_text import encodable
 
 MIB = 1 << 20
 SMALL = 4 * MIB
@@ -132,8 +133,3 @@ def refuse_other_names(path: Path) -> None:
             f"{encodable(str(path))}: its path is not UTF-8; rename the file, or the folder that "
             "it is in"
         ) from error
-
-
-def encodable(text: str) -> str:
-    """A text with bytes or halves of surrogate pairs that cannot be encoded written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

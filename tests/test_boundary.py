@@ -19,10 +19,10 @@ from migbench.boundary import (
     answer_from,
     checked_answer,
     describe,
-    encodable,
 )
 from migbench.errors import ModelError
 from migbench.messages import Answer, Request
+from migbench.plain_text import encodable
 from migbench.run_store import AnswerLine
 from migbench.runner import filled
 
