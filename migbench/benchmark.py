@@ -16,6 +16,7 @@ from migbench.chunks import Chunked
 from migbench.corrections import Correction
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.data.images import DataLocation, ImageFolder
+from migbench.data.versions import CUSTOM
 from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
 from migbench.errors import DataError, UsageError
@@ -117,7 +118,8 @@ def known_source(source: AnnotationSource, read: Annotations) -> AnnotationSourc
 
     Runs of earlier versions know only its bytes, and called a copy in other bytes custom.
     """
-    return msgspec.structs.replace(source, content_sha256=read.content_sha256, version=read.version)
+    version = read.version if source.version == CUSTOM else source.version
+    return msgspec.structs.replace(source, content_sha256=read.content_sha256, version=version)
 
 
 DEFAULT_PROMPTS = {
@@ -279,7 +281,7 @@ def annotations_of(run: Run, moved_to: Path | None = None) -> Annotations:
     if not path.exists():
         raise DataError(f"{path}: the run's annotation file is gone; pass --annotations FILE")
     # A known file has its own scale; a custom one has the scale declared when the run was made.
-    scale = source.scale if source.version == "custom" else None
+    scale = source.scale if source.version == CUSTOM else None
     read = read_annotations(path, scale)
     if not read.identity.is_same(source.identity):
         raise DataError(

@@ -53,9 +53,10 @@ def errors_named(path: Path, partial: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None and str(error.filename) not in ours:
+        about_another = error.filename is not None and str(error.filename) not in ours
+        if error.errno is None or about_another:
             raise
-        remedy = _REMEDIES.get(error.errno or 0, "choose another place")
+        remedy = _REMEDIES.get(error.errno, "choose another place")
         raise UsageError(
             f"{path}: cannot be written ({error.strerror or error}); {remedy.format(path.parent)}"
         ) from error

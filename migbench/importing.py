@@ -128,8 +128,7 @@ def read_jsonl(path: Path, annotations: Annotations) -> Iterator[Imported]:
             line = decoder.decode(content)
         except INVALID as error:
             raise DataError(
-                f"{where}: is not one answer as JSON: {trouble(error, content)}; "
-                "correct this line, or delete it"
+                f"{where}: {trouble(error, content)}; correct this line, or delete it"
             ) from error
         instance = annotations.by_id.get(line.id) if line.id else by_index.get(line.index or 0)
         if instance is None or (line.id is None and line.index is None):

@@ -40,7 +40,7 @@ def trouble(error: Exception, content: bytes) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, UnicodeDecodeError):
-        return "it holds bytes that are not UTF-8; save it as UTF-8"
+        return f"it is not UTF-8 ({error}); save it as UTF-8"
     place = _byte_of(error)
     if place is not None:
         if not content[place:].strip():

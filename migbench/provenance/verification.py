@@ -12,6 +12,7 @@ import msgspec
 
 from migbench.benchmark import ScoredRun, image_folder, score_run
 from migbench.data.annotations import inspect_annotations
+from migbench.data.versions import CUSTOM
 from migbench.errors import DataError, MigbenchError
 from migbench.manifests import Manifest, read_manifest
 from migbench.provenance.changes import changes_around
@@ -103,7 +104,11 @@ def _annotation_findings(path: Path, manifest: Manifest) -> Iterator[Finding]:
             f"the run's annotation file: {error}; if it was moved, pass --annotations FILE",
         )
         return
-    if not found.identity.is_same(made.identity):
+    if made.version not in (CUSTOM, found.version):
+        yield changed(
+            "annotations", f"{path}: is the {found.version} file, and the run says {made.version}"
+        )
+    elif not found.identity.is_same(made.identity):
         yield changed(
             "annotations",
             f"{path}: is not the annotation file that was answered ({found.identity.short}, was "
