@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hostile_adapters import Mute, NameRaises, SaysNothingElse, Shouting, raised
+from hostile_adapters import Mute, SaysNothingElse, Shouting, name_raises, raised
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,7 +105,7 @@ def test_a_time_that_is_none_does_not_cost_the_answer(seconds: Any) -> None:
     assert checked_answer(Answer("yes", seconds=seconds)) == Answer("yes")
 
 
-# What is raised
+# What is name_raises, raised
 
 
 def test_our_own_errors_say_what_they_say() -> None:
@@ -119,7 +119,7 @@ def test_our_own_errors_say_what_they_say() -> None:
     [
         (Mute(), "Mute: (its message cannot be shown: SystemExit)"),
         (SaysNothingElse(), "SaysNothingElse: (its message cannot be shown: TypeError)"),
-        (NameRaises("why"), "NameRaises: why"),
+        (name_raises("why"), "NameRaises: why"),
         (ValueError("half \ud83d"), "ValueError: half \\ud83d"),
     ],
 )

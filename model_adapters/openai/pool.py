@@ -42,7 +42,8 @@ class ImageSet:
 class Turn:
     """One request's way through the pool; it ``holds_slot`` at ``endpoint``, or waits for one.
 
-    ``began`` is when its present attempt did.
+    ``began`` is when its present attempt did. ``failed_at`` are the endpoints that let it down: it
+    is not what these are tried with when they have rested.
     """
 
     endpoint: Endpoint
@@ -53,6 +54,7 @@ class Turn:
         self.number = number
         self.image_set = image_set
         self.holds_slot = False
+        self.failed_at: set[Endpoint] = set()
 
 
 class Pool:
@@ -96,6 +98,7 @@ class Pool:
             turn.endpoint.answered()
         elif len(self._endpoints) > 1:  # An only one has none that could stand in for it.
             turn.endpoint.failed(failure, began=turn.began, now=_now())
+            turn.failed_at.add(turn.endpoint)
         # Others may go elsewhere now, or here again.
         self._grant()
 
@@ -174,7 +177,10 @@ class Pool:
         if settled is not None and (settled.is_well or not any_well):
             leads = image_set.is_warm or image_set.leader is None or not self._leader_first
             return settled if leads and rooms[settled] > 0 else None
-        free = [one for one, room in rooms.items() if room > 0]
+        shunned = image_set.waiting[0].failed_at if any_well else set()
+        free = [
+            one for one, room in rooms.items() if room > 0 and (one.is_well or one not in shunned)
+        ]
         return min(free, key=lambda one: (one.under_way, one.served), default=None)
 
     def _set_alarm(self, now: float) -> None:

@@ -37,7 +37,7 @@ def addresses(base_url: str | Sequence[str] | None, variable: str | None) -> str
         raise AdapterError("adapter openai needs an address: --endpoint http://HOST:PORT/v1")
     require(base_url is None or variable is None, "base_url, base_url_env: one of them is expected")
     if variable is None:
-        return base_url or ""
+        return "" if base_url is None else base_url
     found = os.environ.get(variable, "").split()
     require(bool(found), f"base_url_env: environment variable {variable} holds no address")
     return found
