@@ -15,7 +15,7 @@ from migbench.data.annotations import Annotations, Instance
 from migbench.environment import new_manifest
 from migbench.errors import DataError, shortened
 from migbench.input_files import read_bytes
-from migbench.json_files import INVALID, read_json, trouble
+from migbench.json_files import INVALID, decode_answers, read_json, trouble
 from migbench.models import Model
 from migbench.run_store import AnswerLine, open_run
 from migbench.selection import questions_of
@@ -78,7 +78,9 @@ def read_released(folder: Path, annotations: Annotations) -> Iterator[Imported]:
 
 def _released_rows(path: Path) -> list[ReleasedRow]:
     try:
-        *rows, _totals = read_json(path, list[Any], "a file of the released evaluator")
+        *rows, _totals = read_json(
+            path, list[Any], "a file of the released evaluator", holds_answers=True
+        )
         decoded = msgspec.convert(rows, list[ReleasedRow])
     except (ValueError, msgspec.ValidationError) as error:
         raise DataError(f"{path}: not a file of the released evaluator ({error})") from error
@@ -117,7 +119,6 @@ def read_jsonl(path: Path, annotations: Annotations) -> Iterator[Imported]:
     content filter), or ``"error": "..."`` instead of a response. Raises `DataError` naming file and
     line.
     """
-    decoder = msgspec.json.Decoder(JsonLine)
     by_index = {instance.index: instance for instance in annotations.instances}
     seen: dict[str, int] = {}
     for number, content in enumerate(read_bytes(path).splitlines(), start=1):
@@ -125,7 +126,7 @@ def read_jsonl(path: Path, annotations: Annotations) -> Iterator[Imported]:
             continue
         where = f"{path}:{number}"
         try:
-            line = decoder.decode(content)
+            line = decode_answers(content, JsonLine)
         except INVALID as error:
             raise DataError(
                 f"{where}: {trouble(error, content)}; correct this line, or delete it"

@@ -26,6 +26,7 @@ import msgspec
 
 from migbench.errors import AdapterError, ModelError
 from migbench.finishing import Finish, finish_of, is_filter_code, names_filter
+from migbench.plain_text import encodable
 from migbench.redaction import keep_secret, redact
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ __all__ = [
     "Part",
     "Request",
     "Size",
+    "encodable",
     "finish_of",
     "is_filter_code",
     "keep_secret",

@@ -12,9 +12,11 @@ from pathlib import Path
 import pandas
 import pytest
 from command_line import migbench
+from data_files import record, write_annotations
 
 from migbench.data.annotations import read_annotations
 from migbench.mini import render
+from migbench.run_store import Run
 from migbench.scoring import Flag, Outcome
 from migbench.tasks import load_tasks
 
@@ -436,3 +438,15 @@ def test_the_package_runs_as_a_module() -> None:
         [sys.executable, "-m", "migbench", "tasks"], capture_output=True, text=True, check=True
     )
     assert len(done.stdout.splitlines()) == 12
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\udc00", "\\ud83d\\ud83d"])
+def test_an_imported_answer_may_hold_half_a_surrogate_pair(half: str, tmp_path: Path) -> None:
+    annotations = write_annotations(tmp_path / "annotations.json", record())
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text(f'{{"index": 0, "response": "[1, 2, 3, 4] {half}"}}\n')
+    common = ("--annotations", annotations, "--profile", "m", "--dialect", "qwen3-vl")
+    done = migbench("import", "jsonl", answers, *common, "--out", tmp_path / "run")
+    assert done.status == 0, done.err
+    (line,) = Run(tmp_path / "run").lines.values()
+    assert line.text == f"[1, 2, 3, 4] {half}"

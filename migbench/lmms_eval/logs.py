@@ -14,6 +14,7 @@ from migbench.errors import DataError
 from migbench.evaluators import EVALUATORS
 from migbench.importing import Imported
 from migbench.input_files import read_bytes
+from migbench.json_files import encodable_json
 from migbench.lmms_eval.failures import failure, refused_by_filter
 from migbench.lmms_eval.questions import Reference
 from migbench.models import Model
@@ -76,8 +77,7 @@ def _read(file: Path) -> Iterator[_Logged]:
         where = f"{file}:{number}"
         try:
             # lmms-eval writes numbers (NaN) that are not JSON, which only this decoder takes.
-            sample = msgspec.convert(json.loads(line), Sample)
-            msgspec.json.encode(sample)  # It is to be stored, which half a surrogate pair cannot.
+            sample = msgspec.convert(encodable_json(json.loads(line)), Sample)
             reference = msgspec.json.decode(sample.target, type=Reference)
         except (ValueError, RecursionError, msgspec.DecodeError) as error:
             raise DataError(f"{where}: no sample of migbench's tasks ({error})") from error

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from migbench.messages import Answer, Finish, ModelError, finish_of
-from model_adapters.openai.server_errors import encodable, error_in, parsed, server_message
+from migbench.messages import Answer, Finish, ModelError, encodable, finish_of
+from model_adapters.openai.server_errors import error_in, parsed, server_message
 
 BAD_GATEWAY = 502
 """The status that a reply stands for which is no chat completion at all."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from migbench.messages import is_filter_code, names_filter
+from migbench.messages import encodable, is_filter_code, names_filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,3 @@ def parsed(content: bytes) -> object:
         return msgspec.json.decode(content)
     except msgspec.DecodeError:
         return json.loads(content)
-
-
-def encodable(text: str) -> str:
-    """The text with U+FFFD for halves of surrogate pairs, which no file can hold."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
