@@ -10,8 +10,10 @@ LMMS := .venv-lmms
 LMMS_READY := $(LMMS)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
+TRAINING := .venv-training
+TRAINING_READY := $(TRAINING)/.ready
 
-.PHONY: demo screenshots test test-deep test-vllm test-lmms-eval check bench bench-lmms bench-vllm clean
+.PHONY: demo screenshots test test-deep test-vllm test-lmms-eval test-training check bench bench-lmms bench-vllm clean
 
 # Renders MIG-Mini, lets the packaged miniature answer all ten tasks, image by image and all at
 # once, and sets it beside the published rows.
@@ -47,6 +49,11 @@ test-vllm: $(VLLM_READY)
 # That lmms-eval and migbench score alike, both ways; third parties' warnings are not ours to end on.
 test-lmms-eval: $(LMMS_READY)
 	HF_HUB_OFFLINE=1 $(LMMS)/bin/pytest -W default tests/in_lmms_eval
+
+# The distribution in training/, in an environment of its own (constraints/training.txt). A core each for two halves.
+test-training: $(TRAINING_READY)
+	cd training && HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 OMP_NUM_THREADS=1 \
+		../$(TRAINING)/bin/pytest -n $(JOBS) --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -103,5 +110,18 @@ $(VLLM_READY): pyproject.toml constraints/vllm.txt tests/in_vllm/environment/tor
 		echo "import torchvision_on_cpu" > "$$site/torchvision_on_cpu.pth"
 	touch $@
 
+# LLaMA-Factory comes without what it asks for itself: gradio, torchaudio and others are not needed, and
+# the latter does not load beside a CPU build of torch. Two stand-ins are copied for the tests.
+$(TRAINING_READY): pyproject.toml training/pyproject.toml constraints/training.txt \
+		training/tests/environment/torchaudio.py tests/in_vllm/environment/torchvision_on_cpu.py
+	$(PYTHON) -m venv $(TRAINING)
+	$(TRAINING)/bin/pip install --quiet --upgrade pip
+	$(TRAINING)/bin/pip install --quiet --no-deps --requirement constraints/training.txt
+	$(TRAINING)/bin/pip install --quiet --no-deps --editable . --editable training
+	site=$$($(TRAINING)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
+		cp training/tests/environment/torchaudio.py tests/in_vllm/environment/torchvision_on_cpu.py "$$site" && \
+		echo "import torchvision_on_cpu" > "$$site/torchvision_on_cpu.pth"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LMMS) $(VLLM) $(DEMO)
+	rm -rf $(VENV) $(LMMS) $(VLLM) $(TRAINING) $(DEMO)

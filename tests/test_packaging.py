@@ -41,9 +41,6 @@ def files_under(folder: str, pattern: str) -> set[str]:
         ("migbench/report/assets", "*", "migbench/report/assets"),
         ("migbench/report/assets/script", "*.js", "migbench/report/assets/script"),
         ("migbench/report/assets/style", "*.css", "migbench/report/assets/style"),
-        ("migbench/training/configs", "*.yaml", "migbench/training/configs"),
-        ("migbench/training/merges", "*.txt", "migbench/training/merges"),
-        ("migbench/training/shapes", "*.yaml", "migbench/training/shapes"),
         ("model_adapters/profiles", "*.yaml", "model_adapters/profiles"),
     ],
 )

@@ -36,13 +36,14 @@ COMMANDS = {
     "published": "List, show and audit the published tables.",
     "difficulty": "Split the instances by difficulty, from four baseline runs.",
     "import": "Turn answers that exist already into a run.",
-    "train": "Train a model by a recipe, in full size or in miniature.",
-    "merge-weights": "Average the weights of checkpoints.",
     "data": "Check, describe, download or render the data set.",
     "tasks": "List the tasks.",
     "models": "List the known models, adapters and dialects.",
 }
 """Command names and their one-line help; their modules are loaded when they are called."""
+
+MOVED = {"train": "migtrain run", "merge-weights": "migtrain merge"}
+"""Commands of training's own distribution (``training/``), by the names that they had here."""
 
 
 class LazyCommands(click.Group):
@@ -54,6 +55,11 @@ class LazyCommands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of this name, from the module of that name."""
+        if cmd_name in MOVED:
+            raise click.UsageError(
+                f"No such command '{cmd_name}'. Training is a distribution of its own: "
+                f"{MOVED[cmd_name]} (training/README.md)."
+            )
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("import", "imports").replace("-", "_")

@@ -152,9 +152,10 @@ def mini_command(folder: Path, per_task: int, seed: int, split: Split, layout: s
 
     file = render(folder, per_task=per_task, seed=seed, split=split)
     if layout == "conversations":
-        from migbench.training.writing import write_conversations
+        from migbench.mini.conversations import write_conversations
 
-        click.echo(f"{write_conversations(file, seed=seed)}; next: a recipe with from: records")
+        written = write_conversations(file, seed=seed)
+        click.echo(f"{written}; next: train on it (training/README.md)")
         return 0
     click.echo(f"{file}; next: migbench run --model whole-image --data {folder} --out RUN")
     return 0

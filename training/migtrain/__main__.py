@@ -1,0 +1,5 @@
+"""``python -m migtrain``."""
+
+from migtrain.cli import main
+
+main()
