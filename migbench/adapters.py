@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from migbench.boundary import describe
 from migbench.errors import AdapterError, MigbenchError, UsageError
 from migbench.messages import Adapter
 from migbench.models import Model
+from migbench.plain_text import describe
 from migbench.worker_threads import InThreads
 
 GROUP = "migbench.model_adapters"
@@ -28,23 +29,36 @@ def start_adapter(model: Model) -> Adapter:
     """The running model. Raises `UsageError` for settings it does not take, else `AdapterError`."""
     factory = find_adapter(model.adapter)
     arguments = _arguments(model, factory)
-    try:
+    with _errors_named(f"adapter {model.adapter} did not start"):
         started = factory(**arguments)
+        _check_protocol(model.adapter, started)
         is_full = inspect.iscoroutinefunction(getattr(started, "answer", None))
-        adapter = cast(Adapter, started) if is_full else InThreads(model.adapter, started)
-        _check_protocol(adapter)
-    except MigbenchError:
+        return cast(Adapter, started) if is_full else InThreads(model.adapter, started)
+
+
+@contextmanager
+def _errors_named(what: str) -> Iterator[None]:
+    """Turn whatever somebody else's code raises into an `AdapterError`; only Ctrl-C stays."""
+    try:
+        yield
+    except (MigbenchError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
-        raise AdapterError(f"adapter {model.adapter} did not start: {describe(error)}") from error
-    return adapter
+    except BaseException as error:
+        raise AdapterError(f"{what}: {describe(error)}") from error
 
 
-def _check_protocol(adapter: Adapter) -> None:
-    if not isinstance(adapter.capacity, int) or adapter.capacity < 1:
-        raise AdapterError(f"its capacity is {adapter.capacity!r}, not a number of requests")
-    if not isinstance(adapter.needs_images, bool):
-        raise AdapterError(f"its needs_images is {adapter.needs_images!r}, not True or False")
+def _check_protocol(name: str, started: Any) -> None:
+    """Check what an adapter says of itself; a simple class may leave it unsaid."""
+    capacity = getattr(started, "capacity", 1)
+    if type(capacity) is not int or capacity < 1:
+        raise AdapterError(
+            f"adapter {name}: its capacity is {capacity!r}, not a whole number of 1 or more"
+        )
+    needs_images = getattr(started, "needs_images", True)
+    if type(needs_images) is not bool:
+        raise AdapterError(
+            f"adapter {name}: its needs_images is {needs_images!r}, not True or False"
+        )
 
 
 def check_settings(model: Model) -> None:
@@ -61,7 +75,8 @@ def check_settings(model: Model) -> None:
 
 def _arguments(model: Model, factory: Callable[..., Any]) -> dict[str, Any]:
     """The keywords of the adapter's constructor. Raises `UsageError` where it has others."""
-    parameters = inspect.signature(factory).parameters
+    with _errors_named(f"adapter {model.adapter} is not a class with settings"):
+        parameters = inspect.signature(factory).parameters
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     offered = {
         "checkpoint": model.checkpoint,
@@ -116,13 +131,14 @@ def find_adapter(name: str) -> Callable[..., Any]:
 
 
 def _load_entry_point(entry: EntryPoint) -> Callable[..., Any]:
-    try:
-        return cast(Callable[..., Any], entry.load())
-    except ImportError as error:
-        raise AdapterError(
-            f"adapter {entry.name} cannot be imported: {error}; "
-            f"try `pip install 'migbench[{entry.name}]'`"
-        ) from error
+    with _errors_named(f"adapter {entry.name} cannot be imported"):
+        try:
+            return cast(Callable[..., Any], entry.load())
+        except ImportError as error:
+            raise AdapterError(
+                f"adapter {entry.name} cannot be imported: {describe(error)}; "
+                f"try `pip install 'migbench[{entry.name}]'`"
+            ) from error
 
 
 def _load_from_file(path: Path, attribute: str) -> Callable[..., Any]:
@@ -133,10 +149,8 @@ def _load_from_file(path: Path, attribute: str) -> Callable[..., Any]:
         raise UsageError(f"--adapter: {path} is not a Python file")
     module = importlib.util.module_from_spec(specification)
     sys.modules.setdefault(path.stem, module)
-    try:
+    with _errors_named(str(path)):
         specification.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise AdapterError(f"{path}: {describe(error)}") from error
     if not hasattr(module, attribute):
         raise UsageError(f"--adapter: {path} has no class {attribute}")
     return cast(Callable[..., Any], getattr(module, attribute))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,14 +19,15 @@ from migbench.data.versions import CUSTOM
 from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
 from migbench.errors import DataError, UsageError
+from migbench.event_loop import EventLoop
 from migbench.input_files import refuse_other_names
 from migbench.models import Model
 from migbench.provenance.credentials import refuse_secrets_of
 from migbench.provenance.fingerprints import fingerprint_of_checkpoint
 from migbench.provenance.identity import run_hash
 from migbench.questions import Question, Strategy
-from migbench.run_store import MANIFEST, Run, RunStore, Status, open_run
-from migbench.runner import SLOW_AFTER, Progress, Runner
+from migbench.run_store import MANIFEST, Lines, Run, RunStore, Status, open_run
+from migbench.runner import Progress, Runner
 from migbench.scoring import (
     PROTOCOLS,
     Bootstrap,
@@ -44,11 +44,13 @@ from migbench.scoring import (
     summarise_tasks,
     with_intervals,
 )
+from migbench.scoring.judging import replay
 from migbench.selection import Selection, check_forms, questions_of
 from migbench.settings import AnnotationSource, Settings
 from migbench.sharding import Shard
 from migbench.strategies import STRATEGIES, find_strategy
 from migbench.tasks import load_tasks, select_tasks, task_hashes
+from migbench.watchdog import SLOW_AFTER
 
 
 @dataclass(frozen=True)
@@ -166,13 +168,24 @@ def execute(
                 slow_after=slow_after,
             )
             started = monotonic()  # The model is up: what is timed is the asking.
-            asyncio.run(runner.run(plan.questions))
-            # Not the absence of failures: every question has its answer.
-            is_complete = watched.complete == len(plan.questions)
+            with EventLoop() as loop:
+                loop.run(runner.run(plan.questions))
+            # A failed request may leave an answer to an earlier one, with other images, say.
+            is_complete = not watched.failed and all_answered(plan, store.lines)
             status = "complete" if is_complete else "incomplete"
         finally:
             store.finish(status, seconds=monotonic() - started)
     return watched
+
+
+def all_answered(plan: Plan, lines: Lines) -> bool:
+    """Whether every turn of every question has its answer among these lines."""
+    strategy = strategy_of(plan.settings)
+    return all(
+        line is not None and line.text is not None
+        for question in plan.questions
+        for _, line in replay(strategy(question), question.id, lines)
+    )
 
 
 @dataclass(frozen=True)

@@ -42,3 +42,7 @@ class ModelError(MigbenchError):
 
     The run records the reason, goes on with the other requests, and asks again when it is resumed.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user's own interruption of a run, as no adapter raises it."""

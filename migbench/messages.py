@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from migbench.daemon_threads import DaemonThreads
 from migbench.errors import AdapterError, ModelError
 from migbench.finishing import Finish, finish_of, is_filter_code, names_filter
-from migbench.plain_text import encodable
+from migbench.plain_text import describe, encodable, root_cause
 from migbench.redaction import keep_secret, redact
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "Adapter",
     "AdapterError",
     "Answer",
+    "DaemonThreads",
     "Finish",
     "Generation",
     "ImageFile",
@@ -43,12 +45,14 @@ __all__ = [
     "Part",
     "Request",
     "Size",
+    "describe",
     "encodable",
     "finish_of",
     "is_filter_code",
     "keep_secret",
     "names_filter",
     "redact",
+    "root_cause",
 ]
 
 
@@ -195,10 +199,12 @@ class Adapter(Protocol):
 
     The runner keeps up to ``capacity`` calls of `answer` under way, in the order of image sets.
     `answer` raises `ModelError` when this one request failed for good; anything else that it raises
-    is recorded the same way. Constructors raise `AdapterError` when the model cannot be started. A
-    class may name, in a set ``SERVING``, those of its settings that do not change what the model
-    says (batch size, address, retries): they may differ when a run is resumed. ``outer.inner`` is
-    one inside a setting that is a mapping.
+    is recorded the same way, and only Ctrl-C ends a run. An answer is checked before it is stored:
+    its text must be a `str`, ``truncated`` and ``refused`` a `bool`; measurements that are none are
+    left out. Threads are best `DaemonThreads`, which end with the program. Constructors raise
+    `AdapterError` when the model cannot be started. A class may name, in a set ``SERVING``, those
+    of its settings that do not change what the model says (batch size, address, retries): they may
+    differ when a run is resumed. ``outer.inner`` is one inside a setting that is a mapping.
 
     Two things may be there beside: a function ``check`` of the class, which takes the settings and
     raises `AdapterError` for wrong ones before anything is written; and a coroutine ``about()``,

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 
 from migbench.boundary import Failure, answer_from, closed
+from migbench.daemon_threads import DaemonThreads
 from migbench.dialects import PromptSet, ask
-from migbench.errors import MigbenchError
 from migbench.messages import Adapter, Answer, ImageFile, Request, Size
 from migbench.models import Model
 from migbench.questions import Question, Strategy, Turn, image_sets
@@ -25,12 +23,10 @@ from migbench.redaction import redact
 from migbench.run_log import RunLog
 from migbench.run_store import AnswerLine, RunStore
 from migbench.served import ServerRecord
+from migbench.watchdog import SLOW_AFTER, Watchdog
 
 GIVE_UP_AFTER = 50
 """Failures in a row, with no answer at all, after which the model is taken to be down."""
-
-SLOW_AFTER = 300.0
-"""Seconds after which a request that is under way is named."""
 
 
 def by_image_set(questions: Iterable[Question]) -> list[Question]:
@@ -46,14 +42,12 @@ class Progress:
     """What a run has done so far.
 
     ``on_question`` is called whenever a question is over, ``on_slow`` when a request about it has
-    been under way for so many seconds. ``complete`` counts the questions that have their last
-    answer.
+    been under way for so many seconds, from a thread of its own.
     """
 
     on_question: Callable[[Question, AnswerLine], None] = lambda question, line: None
     on_slow: Callable[[str, float], None] = lambda question, seconds: None
     asked: int = 0
-    complete: int = 0
     failed: int = 0
     answered_any: bool = False
     last_error: str = ""
@@ -64,8 +58,8 @@ class Progress:
 class Runner:
     """One run under way.
 
-    ``image`` finds an image set's files by name. A request that takes longer than ``slow_after``
-    seconds is named, and again when it has taken twice as long, and so on.
+    ``image`` finds an image set's files by name. Requests that take longer than ``slow_after``
+    seconds are named (see `Watchdog`).
     """
 
     store: RunStore
@@ -82,26 +76,32 @@ class Runner:
         self._turn = asyncio.Lock()
         self._in_flight: dict[str, asyncio.Future[AnswerLine]] = {}
         self._log = RunLog(self.store.folder)
-        self._watch = _Watch(self.slow_after)
+        self._watchdog = Watchdog(self.slow_after, self._report_slow)
+        # A thread of its own: a disk that does not answer must keep nothing from ending.
+        self._reading = DaemonThreads(1, "images")
 
     async def run(self, questions: Sequence[Question]) -> None:
         """Ask all questions; every answer or failure is in the store when this returns."""
+        with self._log:
+            await self._ask_all(questions)
+
+    async def _ask_all(self, questions: Sequence[Question]) -> None:
         waiting = iter(by_image_set(questions))
-        servers = ServerRecord(self.adapter, self.store)
-        watching = asyncio.create_task(self._name_slow_requests())
+        servers = ServerRecord(self.adapter, self.store, self._log)
         try:
-            await servers.start()
-            async with asyncio.TaskGroup() as group:
-                for _ in range(max(1, self.adapter.capacity)):
-                    group.create_task(self._work(waiting))
-            await servers.end()
-        except ExceptionGroup as several:
+            with self._watchdog:
+                await servers.start()
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(max(1, self.adapter.capacity), len(questions))):
+                        group.create_task(self._work(waiting))
+                await servers.end()
+        except BaseExceptionGroup as several:
             # What ends a run (a full disk, say) hits every worker; one report of it is enough.
             raise several.exceptions[0] from None
         finally:
-            watching.cancel()
+            self._reading.close(0)
             if (failure := await closed(self.adapter)) is not None:
-                self._log.closing(failure)
+                self._log.trouble("closing the adapter", failure)
 
     async def _work(self, waiting: Iterator[Question]) -> None:
         """Take questions one by one; as many of these run as the adapter has capacity."""
@@ -109,7 +109,6 @@ class Runner:
             if self.progress.gave_up:
                 return
             line = await self._answer_question(question)
-            self.progress.complete += line.text is not None
             self.progress.on_question(question, line)
 
     async def _answer_question(self, question: Question) -> AnswerLine:
@@ -133,11 +132,14 @@ class Runner:
             if self.adapter.needs_images:
                 # First come, first served: threads that overtake each other would mix image sets.
                 async with self._turn:
-                    request, blank = await asyncio.to_thread(self._prepare, question, turn, blank)
+                    request, blank = await asyncio.get_running_loop().run_in_executor(
+                        self._reading, self._prepare, question, turn, blank
+                    )
             else:
                 request, blank = self._prepare(question, turn, blank)
-        # An image that cannot be read (no permission, a failing disk) costs its own question alone.
-        except (MigbenchError, OSError, MemoryError) as error:
+        # An image that cannot be read (no permission, a failing disk) or a text that cannot be
+        # encoded costs its own question alone.
+        except Exception as error:
             return self._record(self._failed(blank, Failure(error)))
         stored = self.store.lines.get((question.id, number))
         if stored is not None and stored.text is not None and stored.key == blank.key:
@@ -186,8 +188,11 @@ class Runner:
         self.progress.asked += 1
         line = blank
         try:
-            with self._watch.request(blank.question):
-                line = filled(blank, await answer_from(self.adapter, request))
+            with self._watchdog.request(blank.question):
+                checked = await answer_from(self.adapter, request)
+            line = filled(blank, checked.answer)
+            for remark in checked.remarks:
+                self._log.remark(blank.question, blank.turn, remark)
         except Failure as failure:
             line = self._failed(blank, failure)
         finally:
@@ -200,12 +205,9 @@ class Runner:
         self._log.failure(blank.question, blank.turn, failure)
         return msgspec.structs.replace(blank, error=failure.message)
 
-    async def _name_slow_requests(self) -> None:
-        while True:
-            await asyncio.sleep(min(self.slow_after, 60.0) / 4)
-            for question, seconds in self._watch.slow():
-                self._log.slow(question, seconds)
-                self.progress.on_slow(question, seconds)
+    def _report_slow(self, question: str, seconds: float) -> None:
+        self._log.slow(question, seconds)
+        self.progress.on_slow(question, seconds)
 
     def _record(self, line: AnswerLine) -> AnswerLine:
         """Store a line, and count it."""
@@ -240,31 +242,3 @@ def filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
         completion_tokens=answer.completion_tokens,
         seconds=answer.seconds,
     )
-
-
-class _Watch:
-    """Which requests are under way, and since when."""
-
-    def __init__(self, slow_after: float) -> None:
-        self._slow_after = slow_after
-        self._under_way: dict[object, tuple[str, float]] = {}
-        self._next_report: dict[object, float] = {}
-
-    @contextmanager
-    def request(self, question: str) -> Iterator[None]:
-        """A request about this question is under way."""
-        key = object()
-        self._under_way[key] = question, time.monotonic()
-        self._next_report[key] = self._slow_after
-        try:
-            yield
-        finally:
-            del self._under_way[key], self._next_report[key]
-
-    def slow(self) -> Iterator[tuple[str, float]]:
-        """Questions whose requests take long, and for how many seconds; each is due once."""
-        now = time.monotonic()
-        for key, (question, began) in self._under_way.items():
-            if now - began >= self._next_report[key]:
-                self._next_report[key] = 2 * (now - began)
-                yield question, now - began

@@ -6,13 +6,16 @@ server's address. It is asked when a run starts and when all is answered.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from migbench.errors import MigbenchError
+from migbench.boundary import Failure, called
+from migbench.errors import AdapterError
 from migbench.messages import Adapter
 from migbench.redaction import redact
+from migbench.run_log import RunLog
 
 Servers = dict[str, dict[str, str]]
 """Facts by name for each server, by its address."""
@@ -21,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 _OF_REPLIES = frozenset({"system_fingerprint", "model_in_replies"})
 """Facts that are known only once there are replies."""
+
+_LONGEST = 120.0
+"""Seconds that an adapter may take to say who its servers are."""
 
 _SINCE_EARLIER = "since the run's earlier answers"
 
@@ -38,10 +44,12 @@ class _Store(Protocol):
 class ServerRecord:
     """Keeps the account that an adapter's servers give of themselves, and warns of changes."""
 
-    def __init__(self, adapter: Adapter, store: _Store) -> None:
+    def __init__(self, adapter: Adapter, store: _Store, log: RunLog) -> None:
         """An adapter that knows of no servers leaves the store alone."""
-        self._ask = getattr(adapter, "about", None)
+        ask = getattr(adapter, "about", None)
+        self._ask = ask if inspect.iscoroutinefunction(ask) else None
         self._store = store
+        self._log = log
         self._earlier: Servers = {}
         self._at_start: Servers = {}
 
@@ -50,25 +58,42 @@ class ServerRecord:
 
         Raises `AdapterError` where they serve different models.
         """
-        if self._ask is None:
+        account = await self._account()
+        if isinstance(account, AdapterError):
+            raise account
+        if account is None:
             return
-        self._at_start = _plain(await self._ask())
+        self._at_start = account
         self._earlier = self._store.earlier_servers()
         self._warn(_SINCE_EARLIER, self._earlier, self._at_start)
         self._store.know_servers(self._at_start)
 
     async def end(self) -> None:
         """Ask them again, keep it, and warn of what has changed meanwhile."""
-        if self._ask is None:
-            return
-        try:
-            now = _plain(await self._ask())
-        except MigbenchError as error:  # All is answered: what is wrong with them now is told.
-            _log.warning("%s", error)
+        now = await self._account()
+        if isinstance(now, AdapterError):  # All is answered: what is wrong with them now is told.
+            _log.warning("%s", now)
+        if now is None or isinstance(now, AdapterError):
             return
         self._warn("during the run", self._at_start, now)
         self._warn(_SINCE_EARLIER, self._earlier, now, _OF_REPLIES)
         self._store.know_servers({**self._at_start, **now})
+
+    async def _account(self) -> Servers | AdapterError | None:
+        """What the adapter says of its servers; None where it knows of none, or cannot say it."""
+
+        async def account() -> Servers | AdapterError | None:
+            try:
+                return _plain(await self._ask()) if self._ask else None
+            except AdapterError as error:
+                return error
+
+        told = await called(account, _LONGEST)
+        if isinstance(told, Failure):
+            _log.warning("the adapter cannot say which servers it asks: %s", told.message)
+            self._log.trouble("asking which servers there are", told)
+            return None
+        return told
 
     @staticmethod
     def _warn(

@@ -6,7 +6,11 @@ Also loaded as a user's file: ``tests/hostile_adapters.py:Hostile``.
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from migbench.messages import Answer, Request
@@ -41,6 +45,17 @@ def name_raises(words: str) -> Exception:
         pass
 
     return NameRaises(words)
+
+
+class LiesAboutItsClass(Exception):
+    """Fails whoever asks what it is an instance of."""
+
+    def __str__(self) -> str:
+        return "is it me?"
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        raise RuntimeError("no class")
 
 
 class NotAnException(BaseException):
@@ -78,6 +93,7 @@ EXCEPTIONS: list[tuple[Callable[[], BaseException], str]] = [
     (Mute, "Mute: (its message cannot be shown: SystemExit)"),
     (lambda: NotAnException("base"), "NotAnException: base"),
     (lambda: name_raises("nameless"), "NameRaises: nameless"),
+    (LiesAboutItsClass, "LiesAboutItsClass: is it me?"),
     (
         lambda: BaseExceptionGroup("several", [NotAnException("a"), ValueError("b")]),
         "BaseExceptionGroup: several (2 sub-exceptions)",
@@ -125,16 +141,124 @@ class Hostile:
 
 
 class HostileCoroutine(Hostile):
-    """The same with the full protocol, where a KeyboardInterrupt is the user's."""
+    """The same with the full protocol."""
 
     async def answer(self, request: Request) -> Any:
-        try:
-            return Hostile.answer(self, request)
-        except KeyboardInterrupt as error:
-            raise RuntimeError(str(error)) from error
+        return Hostile.answer(self, request)
 
     async def close(self) -> None:
         Hostile.close(self)
+
+
+def _exhausted() -> Any:
+    return next(iter([]))
+
+
+async def _exits() -> None:
+    raise SystemExit("from a task")
+
+
+async def _interrupts() -> None:
+    raise KeyboardInterrupt("from a task")
+
+
+class ConfusesItsLoop:
+    """Every second question is met with another way to disturb the event loop."""
+
+    needs_images = False
+    capacity = 4
+
+    def __init__(self) -> None:
+        self._asked = 0
+        self._pool = ThreadPoolExecutor(1)
+
+    async def answer(self, request: Request) -> str:
+        number, self._asked = self._asked, self._asked + 1
+        if number % 2:
+            loop = asyncio.get_running_loop()
+            match number // 2 % 8:
+                case 0:
+                    await asyncio.to_thread(_exhausted)
+                case 1:
+                    await loop.run_in_executor(self._pool, _exhausted)
+                case 2:
+                    await asyncio.create_task(_exits())
+                case 3:
+                    await asyncio.gather(_interrupts())
+                case 4:
+                    task = asyncio.current_task()
+                    assert task is not None
+                    task.cancel()
+                    await asyncio.sleep(60)
+                case 5:
+                    loop.stop()
+                    raise RuntimeError("stopped the loop")
+                case 6:
+                    loop.call_soon(sys.exit, "from a callback")
+                    raise RuntimeError("exits from a callback")
+                case 7:
+                    cancelled = loop.create_future()
+                    cancelled.cancel()
+                    await cancelled
+        return BOX
+
+    async def close(self) -> None:
+        self._pool.shutdown()
+
+
+class CancelsEverything:
+    """Its second answer cancels all tasks there are."""
+
+    needs_images = False
+    capacity = 1
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    async def answer(self, request: Request) -> str:
+        self._asked += 1
+        if self._asked == 2:
+            for task in asyncio.all_tasks():
+                task.cancel()
+        return BOX
+
+    async def close(self) -> None:
+        pass
+
+
+class KeepsTheLoopBusy:
+    """Its second answer never comes, and lets nothing else have a turn."""
+
+    needs_images = False
+    capacity = 1
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    async def answer(self, request: Request) -> str:
+        self._asked += 1
+        while self._asked > 1:
+            time.sleep(0.01)
+        return BOX
+
+    async def close(self) -> None:
+        pass
+
+
+class HidesInAPool:
+    """Its second answer never comes, and its thread is none of migbench's."""
+
+    needs_images = False
+
+    def __init__(self) -> None:
+        self._asked = 0
+        self._pool = ThreadPoolExecutor(1)
+
+    def answer(self, request: Request) -> str:
+        self._asked += 1
+        if self._asked == 2:
+            self._pool.submit(threading.Event().wait).result()
+        return BOX
 
 
 class NeverReturns:
@@ -146,8 +270,6 @@ class NeverReturns:
         self._asked = 0
 
     def answer(self, request: Request) -> str:
-        import threading
-
         self._asked += 1
         if self._asked == 2:
             threading.Event().wait()

@@ -155,6 +155,8 @@ def test_a_list_with_a_failure_is_no_list_of_texts(bridge: Any, tmp_path: Path) 
         with pytest.raises(ModelError, match=r"1 of 9 questions have no answer .*out of luck"):
             asked.generate_until(questions)
     assert len(adapter.asked) == 9
+    told = (tmp_path / "run.log").read_text("utf-8")
+    assert "task/3 turn 0: RuntimeError: CUDA error: out of luck\nTraceback" in told
     # Later, another process asks what has no answer, and no more.
     with open_log(tmp_path / "answers.jsonl") as log:
         again = Echo()

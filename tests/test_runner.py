@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -291,3 +292,67 @@ def test_a_missing_image_is_that_questions_failure(tmp_path: Path) -> None:
     )
     assert progress.failed == 1
     assert "s/1.png" in (Run(tmp_path / "run").lines["diff-0", 0].error or "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(13, "Permission denied", "s/1.png"),
+        OSError(5, "Input/output error", "s/1.png"),
+        OSError(24, "Too many open files", "s/1.png"),
+        MemoryError("no memory for the pixels"),
+        SystemExit("a decoder ends the program"),
+        KeyError("a decoder's table"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_image_that_cannot_be_read_costs_its_question_alone(
+    tmp_path: Path, pictures: Path, error: BaseException
+) -> None:
+    def found(name: str) -> ImageFile:
+        if name.startswith("broken/"):
+            raise error
+        return ImageFile(name, pictures / name)
+
+    adapter = Scripted(lambda request: "said")
+    adapter.needs_images = True
+    asked = questions(instance(0), instance(1, "broken"), instance(2))
+    assert run(tmp_path / "run", adapter, asked, image=found).failed == 1
+    lines = Run(tmp_path / "run").lines
+    assert str(error) in (lines["diff-1", 0].error or "")
+    assert [lines[f"diff-{number}", 0].text for number in (0, 2)] == ["said", "said"]
+    assert "Traceback" in (tmp_path / "run" / "run.log").read_text("utf-8")
+
+
+def test_a_question_that_cannot_be_encoded_costs_itself_alone(tmp_path: Path) -> None:
+    half = replace(instance(1), question="Where is \ud83d? ")
+    adapter = Scripted(lambda request: "said")
+    assert run(tmp_path, adapter, questions(instance(0), half, instance(2))).failed == 1
+    lines = Run(tmp_path).lines
+    assert "surrogates not allowed" in (lines["diff-1", 0].error or "")
+    assert lines["diff-0", 0].text == lines["diff-2", 0].text == "said"
+
+
+def test_answers_that_cannot_be_read_back_are_not_written(tmp_path: Path) -> None:
+    class Careless(Scripted):
+        async def answer(self, request: Request) -> Answer:
+            number = int(request.text().split("thing ")[1].split("?")[0])
+            wrong: Any = [5, True, "3", float("nan"), -1, 10**30][number]
+            if number == 0:
+                return Answer(wrong)
+            return Answer("said", prompt_tokens=wrong, completion_tokens=7, seconds=wrong)
+
+    run(tmp_path, Careless(lambda request: ""), questions(*map(instance, range(6))))
+    lines = Run(tmp_path).lines
+    assert lines["diff-0", 0].error == "TypeError: the answer's text is int, not str"
+    for number in range(1, 6):
+        line = lines[f"diff-{number}", 0]
+        assert (line.text, line.prompt_tokens, line.completion_tokens) == ("said", None, 7)
+    log = (tmp_path / "run.log").read_text("utf-8")
+    assert "diff-2 turn 0: prompt_tokens is left out of the answer: str is no measurement" in log
+
+
+def test_no_more_is_under_way_than_there_are_questions(tmp_path: Path) -> None:
+    adapter = Scripted(lambda request: "said", capacity=10**12)
+    run(tmp_path, adapter, questions(*map(instance, range(3))))
+    assert adapter.most_under_way == 3

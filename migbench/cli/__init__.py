@@ -9,8 +9,12 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import os
 import sys
+import threading
+import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from io import TextIOWrapper
 
 import click
@@ -96,11 +100,37 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
+_LEAVING_SECONDS = 5.0
+"""How long threads may go on once the program was stopped and all is written."""
+
+
 class _Terminal(logging.Handler):
     """Warnings, tracebacks included, on standard error, without secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(redact(self.format(record)), err=True)
+
+
+def _leave_behind(status: int) -> None:
+    """End the program also where threads of an adapter's own go on: Python waits for these."""
+
+    def leave() -> None:
+        while not _is_python_ending():
+            time.sleep(0.5)
+        time.sleep(_LEAVING_SECONDS)
+        os._exit(status)
+
+    threading.Thread(target=leave, name="leaving", daemon=True).start()
+
+
+def _is_python_ending() -> bool:
+    """Whether Python waits for threads already, and for nothing else: no more work is taken."""
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            threads.submit(int)
+        except RuntimeError:
+            return True
+    return False
 
 
 def main() -> None:
@@ -126,6 +156,7 @@ def main() -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nmigbench: stopped; the same command goes on from here", err=True)
+        _leave_behind(130)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()

@@ -13,6 +13,7 @@ from migbench.questions import Question
 from migbench.run_store import AnswerLine, RunStore
 from migbench.runner import Progress
 from migbench.scoring import Outcome, judge
+from migbench.watchdog import seconds_text
 
 
 class ProgressBar:
@@ -50,8 +51,8 @@ class ProgressBar:
         )
 
         def on_slow(question: str, seconds: float) -> None:
-            message = f"migbench: {question}: its request is under way for {seconds:.0f} s"
-            bar.write(message, file=sys.stderr)
+            message = f"{question}: its request is under way for {seconds_text(seconds)}"
+            bar.write(f"migbench: {message}", file=sys.stderr)
 
         if bar.disable:
             # Nobody looks: judging would be for nothing.

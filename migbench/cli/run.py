@@ -28,10 +28,10 @@ from migbench.evaluators import EVALUATORS
 from migbench.instance_table import write_instances
 from migbench.run_log import RUN_LOG
 from migbench.run_store import Run, write_json
-from migbench.runner import SLOW_AFTER
 from migbench.scoring import DifficultySplit
 from migbench.sharding import read_shard
 from migbench.strategies import STRATEGIES
+from migbench.watchdog import SLOW_AFTER
 
 what_options = together(
     click.option("--tasks", help="Only these tasks: keys or Table 1 columns, comma-separated."),

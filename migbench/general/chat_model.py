@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -19,19 +20,23 @@ from typing import Any
 import msgspec
 
 from migbench.adapters import find_adapter, start_adapter
-from migbench.boundary import Failure, answer_from, describe
+from migbench.boundary import Failure, answer_from, closed
 from migbench.dialects import find_dialect
+from migbench.event_loop import EventLoop
 from migbench.general.answer_log import AnswerLog
 from migbench.general.requests import to_request
 from migbench.messages import Generation, ModelError, Request
 from migbench.models import Model, Overrides, resolve_model
+from migbench.plain_text import describe
 from migbench.run_store import AnswerLine
-from migbench.runner import GIVE_UP_AFTER, filled, request_key
+from migbench.runner import GIVE_UP_AFTER, request_key
 
 __all__ = ["Asked", "manifest", "model_class"]
 
 NAME = "migbench"
 """What lmms-eval calls it: ``--model migbench --model_args model=migician``."""
+
+_log = logging.getLogger(__name__)
 
 Watch = Callable[[int, int], None]
 """Called with how many of how many requests are over."""
@@ -81,7 +86,7 @@ class Asked:
         self._answers = answers or AnswerLog()
         self._generation = generation or {}
         self.watching: Watch = lambda done, total: None
-        self._loop = asyncio.Runner()
+        self._loop = EventLoop()
         self._adapter = start_adapter(model)
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
@@ -101,7 +106,8 @@ class Asked:
 
     def close(self) -> None:
         """Release what the model holds."""
-        self._loop.run(self._adapter.close())
+        if (failure := self._loop.run(closed(self._adapter))) is not None:
+            _log.warning("closing the adapter: %s", failure.message)
         self._loop.close()
 
     async def _answer(self, requests: Sequence[Any], *, rounds: bool) -> list[list[str]]:
@@ -109,9 +115,9 @@ class Asked:
         work = _Work(self, requests, rounds)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(max(1, self._adapter.capacity)):
+                for _ in range(min(max(1, self._adapter.capacity), len(requests))):
                     group.create_task(work.go_on())
-        except ExceptionGroup as several:
+        except BaseExceptionGroup as several:
             # What ends the work (a full disk, say) hits every worker; one report is enough.
             raise several.exceptions[0] from None
         return work.result()
@@ -123,12 +129,12 @@ class Asked:
             return known.text
         line = AnswerLine(question=name, turn=turn, key=key, prompt=request.text("<image>"))
         try:
-            answer = await answer_from(self._adapter, request)
+            checked = await answer_from(self._adapter, request)
         except Failure as failure:
-            self._answers.append(msgspec.structs.replace(line, error=failure.message))
+            self._answers.failed(line, failure)
             raise ModelError(failure.message) from failure
-        self._answers.append(filled(line, answer))
-        return answer.text
+        self._answers.answered(line, checked)
+        return checked.answer.text
 
     @property
     def image_mark(self) -> str:

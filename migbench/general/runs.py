@@ -23,6 +23,7 @@ from migbench.general.harness import evaluate, figure, lmms_eval_version, quiet_
 from migbench.general.suites import Benchmark, check_data
 from migbench.json_files import read_json
 from migbench.models import Model
+from migbench.run_log import RUN_LOG
 from migbench.run_store import ANSWERS, LOCK, Environment, hold, write_json
 from migbench.settings import model_differences
 
@@ -108,7 +109,9 @@ def _begun(out: Path, model: Model, generation: dict[str, Any]) -> GeneralRun:
                 f"{out}: was made under other settings; choose another --out, or set back\n{told}"
             )
         return run
-    if strangers := [path.name for path in out.iterdir() if path.name not in (LOCK, ANSWERS)]:
+    if strangers := [
+        path.name for path in out.iterdir() if path.name not in (LOCK, ANSWERS, RUN_LOG)
+    ]:
         raise UsageError(
             f"{out}: is no general run (it holds {strangers[0]}); choose another --out"
         )

@@ -6,16 +6,28 @@ They answer a list of requests with a list of texts, so requests that wait are h
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from migbench.messages import AdapterError, Answer, ModelError, Request
+from migbench.messages import (
+    AdapterError,
+    Answer,
+    DaemonThreads,
+    ModelError,
+    Request,
+    describe,
+)
 from model_adapters.lmms_eval.loading import load
 from model_adapters.lmms_eval.model import ImagesAs, Model
 from model_adapters.lmms_eval.order import InOrder
 
 __all__ = ["LmmsEvalAdapter"]
+
+_CLOSING_SECONDS = 60.0
+"""For the list under way to be answered."""
+
+_log = logging.getLogger(__name__)
 
 
 class LmmsEvalAdapter:
@@ -65,7 +77,7 @@ class LmmsEvalAdapter:
         self._at_once = at_once
         self._model = InOrder(model, checkpoint)
         self._close = model.close
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmms-eval")
+        self._thread = DaemonThreads(1, "lmms-eval")
         self._waiting: list[_Waiting] = []
         self._batching: asyncio.Task[None] | None = None
 
@@ -94,27 +106,24 @@ class LmmsEvalAdapter:
             waiting.settle(ModelError("the model was stopped before this request"))
         self._waiting = []
         if self._batching is not None and not self._batching.done():
-            await asyncio.wait([self._batching])
-        self._thread.shutdown()
-        self._close()
+            await asyncio.wait([self._batching], timeout=_CLOSING_SECONDS)
+        if self._thread.close():
+            self._close()
+        else:
+            _log.warning("the model does not come to an end, and is left behind")
 
     async def _answer_in_batches(self) -> None:
         """Answer what waits until nothing does. One such task exists at a time, and only then."""
         loop = asyncio.get_running_loop()
         while batch := self._take_batch():
             requests = [waiting.request for waiting in batch]
-            outcomes = await loop.run_in_executor(self._thread, self._answered, requests)
+            outcomes: Sequence[Answer | BaseException]
+            try:
+                outcomes = await loop.run_in_executor(self._thread, self._model.answer, requests)
+            except Exception as error:  # so that no caller waits for ever
+                outcomes = [_failure(error) for _ in batch]
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 waiting.settle(outcome)
-
-    def _answered(self, requests: Sequence[Request]) -> Sequence[Answer | ModelError]:
-        try:
-            return self._model.answer(requests)
-        # As values: a future takes no StopIteration, and a GeneratorExit ends who awaits it.
-        except BaseException as error:
-            failure = ModelError(f"{type(error).__name__}: {error}")
-            failure.__cause__ = error
-            return [failure] * len(requests)
 
     def _take_batch(self) -> list[_Waiting]:
         """The oldest requests with the generation settings of the very oldest."""
@@ -123,6 +132,12 @@ class LmmsEvalAdapter:
         batch = alike[: self._at_once]
         self._waiting = [one for one in waiting if one not in batch]
         return batch
+
+
+def _failure(error: Exception) -> ModelError:
+    failure = ModelError(describe(error))
+    failure.__cause__ = error
+    return failure
 
 
 class _Waiting:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from migbench.messages import Answer, ModelError, Request
+from migbench.messages import Answer, ModelError, Request, describe
 
 __all__ = ["InOrder"]
 
@@ -24,8 +24,8 @@ ATTEMPTS = 8
 
 Outcome = Answer | ModelError
 
-FAILURES = (Exception, SystemExit)
-"""Whatever a third party's class raises; some of lmms-eval's leave with SystemExit."""
+FAILURES = (BaseException,)
+"""Whatever a third party's class raises in its thread; some of lmms-eval's leave by SystemExit."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,9 @@ class InOrder:
                 return self._model.answer(requests)
             # One of them may be to blame, and must not sink the others.
             except FAILURES as error:
-                _log.info("%s failed on a list (%s); asking one by one", self._name, error)
+                _log.info(
+                    "%s failed on a list (%s); asking one by one", self._name, describe(error)
+                )
         outcomes = [self._alone(request) for request in requests]
         if not trusted and self._inconclusive < ATTEMPTS:
             self._compare(requests, outcomes)
@@ -79,7 +81,7 @@ class InOrder:
         except ModelError as error:
             return error
         except FAILURES as error:
-            return ModelError(f"{type(error).__name__}: {error}"[:500])
+            return ModelError(describe(error))
         return outcome
 
     def _compare(self, requests: Sequence[Request], alone: Sequence[Outcome]) -> None:

@@ -8,18 +8,30 @@ once. While the model works on one batch, worker threads decode and resize the i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from migbench.messages import AdapterError, Answer, Generation, ModelError, Request
+from migbench.messages import (
+    AdapterError,
+    Answer,
+    DaemonThreads,
+    ModelError,
+    Request,
+    describe,
+)
 from model_adapters.checks import is_positive, require_positive
 from model_adapters.transformers.generation import ChatModel
 from model_adapters.transformers.loading import load
 from model_adapters.transformers.prompts import Prompt
 
 __all__ = ["TransformersAdapter"]
+
+_CLOSING_SECONDS = 60.0
+"""For the batch under way to end: the model looks up at its next token."""
+
+_log = logging.getLogger(__name__)
 
 
 class TransformersAdapter:
@@ -97,8 +109,8 @@ class TransformersAdapter:
             image_cache_gb=image_cache_gb,
             prefix_cache_gb=prefix_cache_gb,
         )
-        self._preparing = ThreadPoolExecutor(preparing_threads, thread_name_prefix="prepare")
-        self._generating = ThreadPoolExecutor(1, thread_name_prefix="generate")
+        self._preparing = DaemonThreads(preparing_threads, "prepare")
+        self._generating = DaemonThreads(1, "generate")
         self._waiting: list[_Waiting] = []
         self._batching: asyncio.Task[None] | None = None
 
@@ -129,10 +141,13 @@ class TransformersAdapter:
         """
         self._chat.stop()
         if self._batching is not None and not self._batching.done():
-            await asyncio.wait([self._batching])
-        self._preparing.shutdown()
-        self._generating.shutdown()
-        self._chat.release()
+            await asyncio.wait([self._batching], timeout=_CLOSING_SECONDS)
+        for waiting in self._waiting:
+            waiting.settle(ModelError("the model was stopped"))
+        if self._preparing.close() & self._generating.close():
+            self._chat.release()
+        else:
+            _log.warning("the model does not come to an end, and is left behind")
 
     def _prepare_ahead(self) -> None:
         """Start preparing the oldest requests: no more than `capacity`, to bound the memory.
@@ -144,21 +159,8 @@ class TransformersAdapter:
         for waiting in self._waiting[: self.capacity]:
             if waiting.prompt is None:
                 waiting.prompt = loop.run_in_executor(
-                    self._preparing, self._prepared, waiting.request
+                    self._preparing, self._chat.prepare, waiting.request
                 )
-
-    def _prepared(self, request: Request) -> Prompt | ModelError:
-        """The prompt, or why there is none: as a value.
-
-        A future takes no StopIteration, and a GeneratorExit ends the coroutines that await it.
-        """
-        try:
-            return self._chat.prepare(request)
-        except ModelError as error:
-            return error
-        # Processors raise nearly every kind of exception, and nobody waits in this thread.
-        except BaseException as error:
-            return _told(error, "preparing the request failed: ")
 
     async def _answer_in_batches(self) -> None:
         """Answer what waits until nothing does. One such task exists at a time, and only then.
@@ -166,8 +168,15 @@ class TransformersAdapter:
         It begins after every request that the caller issues in one go, so that these fill a batch.
         """
         while batch := self._take_batch():
-            self._prepare_ahead()  # of the next batch, while the model works on this one
-            await self._answer_batch(batch)
+            try:
+                self._prepare_ahead()  # of the next batch, while the model works on this one
+                await self._answer_batch(batch)
+            # Whatever goes wrong, no caller waits for ever, and the next batch has its turn.
+            except BaseException as error:
+                for waiting in batch:
+                    waiting.settle(_failure(error))
+                if isinstance(error, asyncio.CancelledError | GeneratorExit):
+                    raise
 
     def _take_batch(self) -> list[_Waiting]:
         """The requests of the oldest image sets with the generation settings of the very oldest.
@@ -184,11 +193,13 @@ class TransformersAdapter:
 
     async def _answer_batch(self, batch: Sequence[_Waiting]) -> None:
         """Answer what could be prepared, in as many parts as memory asks for."""
-        prompts = await asyncio.gather(*(one.prompt for one in batch if one.prompt))
+        prompts = await asyncio.gather(
+            *(waiting.prompt for waiting in batch if waiting.prompt), return_exceptions=True
+        )
         ready: list[tuple[_Waiting, Prompt]] = []
         for waiting, prompt in zip(batch, prompts, strict=True):
-            if isinstance(prompt, ModelError):
-                waiting.settle(prompt)
+            if isinstance(prompt, BaseException):
+                waiting.settle(_failure(prompt))
             else:
                 ready.append((waiting, prompt))
         generation = batch[0].request.generation
@@ -201,21 +212,15 @@ class TransformersAdapter:
     async def _generate(
         self, part: Sequence[tuple[_Waiting, Prompt]]
     ) -> Sequence[Answer | ModelError]:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._generating,
-            self._generated,
-            [prompt for _, prompt in part],
-            part[0][0].request.generation,
-        )
-
-    def _generated(
-        self, prompts: Sequence[Prompt], generation: Generation
-    ) -> Sequence[Answer | ModelError]:
         try:
-            return self._chat.generate(prompts, generation)
-        # A GPU that has failed as a whole, for instance. As values: see `_prepared`.
-        except BaseException as error:
-            return [_told(error, "") for _ in prompts]
+            return await asyncio.get_running_loop().run_in_executor(
+                self._generating,
+                self._chat.generate,
+                [prompt for _, prompt in part],
+                part[0][0].request.generation,
+            )
+        except Exception as error:  # a GPU that has failed as a whole, for instance
+            return [_failure(error) for _ in part]
 
 
 @dataclass(eq=False, slots=True)
@@ -224,7 +229,7 @@ class _Waiting:
 
     request: Request
     answer: asyncio.Future[Answer]
-    prompt: asyncio.Future[Prompt | ModelError] | None = None
+    prompt: asyncio.Future[Prompt] | None = None
 
     def settle(self, outcome: Answer | BaseException) -> None:
         """Give the answer or the error to the caller, unless that has given up waiting."""
@@ -236,8 +241,9 @@ class _Waiting:
             self.answer.set_result(outcome)
 
 
-def _told(error: BaseException, before: str) -> ModelError:
-    failure = ModelError(f"{before}{type(error).__name__}: {error}")
+def _failure(error: BaseException) -> ModelError:
+    """An error as it is told; each caller gets one of its own."""
+    failure = ModelError(describe(error))
     failure.__cause__ = error
     return failure
 

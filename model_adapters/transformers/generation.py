@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from migbench.messages import Answer, Generation, ModelError, Request
+from migbench.messages import Answer, Generation, ModelError, Request, describe
 from model_adapters.transformers.memory import (
     AUTO_MOST,
     BatchSize,
@@ -105,7 +105,7 @@ class ChatModel:
         except Exception as error:
             # Kept as text: the exception's traceback would hold on to the batch's tensors.
             out_of_memory = is_out_of_memory(error)
-            failure = f"{type(error).__name__}: {error}"
+            failure = describe(error)
         else:
             self._size.went_well(len(prompts))
             return answers

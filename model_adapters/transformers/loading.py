@@ -9,7 +9,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from migbench.messages import AdapterError
+from migbench.messages import AdapterError, root_cause
 from model_adapters.checkpoints import folder_or_hub_id
 
 if TYPE_CHECKING:
@@ -188,9 +188,7 @@ def _reason(error: Exception) -> str:
     """The first line of what went wrong at bottom, and what to do about it."""
     import torch
 
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
+    cause = root_cause(error)
     lines = str(cause).strip().splitlines() or [type(cause).__name__]
     if isinstance(error, torch.OutOfMemoryError):
         remedy = "free the device, choose a smaller dtype, or spread it with device=balanced"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from migbench.messages import ModelError, Request
+from model_adapters.structure import refuse_structure, structural_tokens
 from model_adapters.transformers.images import SharedImages, stand_in
 from model_adapters.transformers.prefixes import Cut, cuts
 
@@ -85,14 +86,16 @@ class Preparer:
         processor.image_processor = self._images
         self._processor = processor
         self._image_token: int | None = getattr(processor, "image_token_id", None)
+        self._structure = structural_tokens(processor.tokenizer, processor.chat_template, processor)
         self._template = template
 
     def prepare(self, request: Request) -> Prompt:
         """Decode and resize the images and tokenize the chat, parts in the order of the request.
 
-        Raises `ModelError` when an image cannot be decoded or the processor refuses the request.
+        Raises `ModelError` when an image cannot be decoded, the text holds a structural token, or
+        the processor refuses the request.
         """
-        self._refuse_image_token(request)
+        refuse_structure(request, self._structure)
         shown = [stand_in(image) for image in request.images]
         inputs = self._process(request, shown)
         rows = {name: inputs.pop(name) for name in ("input_ids", *TOKEN_MASKS) if name in inputs}
@@ -101,12 +104,6 @@ class Preparer:
         if pieces is not None and all(inputs.keys() <= piece.keys() for piece in pieces):
             images = [{name: piece[name] for name in inputs} for piece in pieces]
         return Prompt(rows, images, self._cuts(rows["input_ids"], request, len(images)))
-
-    def _refuse_image_token(self, request: Request) -> None:
-        """Every place with the image token is taken for an image's, of which there are no more."""
-        token = getattr(self._processor, "image_token", None)
-        if isinstance(token, str) and token and token in request.text():
-            raise ModelError(f"the text holds {token}, which stands for an image in this family")
 
     def _process(self, request: Request, shown: Sequence[Image]) -> dict[str, Tensor]:
         images = iter(shown)

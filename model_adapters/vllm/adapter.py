@@ -130,6 +130,7 @@ class VllmAdapter:
     async def answer(self, request: Request) -> Answer:
         """Answer one request. Raises `ModelError`."""
         prompts.check(request, max_images=self._max_images)
+        self._engine.check(request)
         async with self._preparing:
             images = await self._images.decode(request.images)
             prompt = await self._engine.prepare(

@@ -8,7 +8,8 @@ import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from migbench.messages import Answer, Finish, ModelError, finish_of
+from migbench.messages import Answer, Finish, ModelError, Request, finish_of
+from model_adapters.structure import refuse_structure, structural_tokens
 from model_adapters.vllm.engine_log import EngineLog, bottom, shortened
 from model_adapters.vllm.guard import Guard
 
@@ -43,6 +44,9 @@ class Engine:
     ) -> None:
         self._engine = engine
         self._tokenizer = engine.renderer.get_tokenizer()
+        self._structure = structural_tokens(
+            self._tokenizer, getattr(self._tokenizer, "chat_template", None)
+        )
         self._longest = engine.model_config.max_model_len
         self._vllm = vllm
         self._renderers = renderers
@@ -51,6 +55,10 @@ class Engine:
         self._numbers = itertools.count()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._guard = guard
+
+    def check(self, request: Request) -> None:
+        """Raise `ModelError` where the text holds what the checkpoint does not take for text."""
+        refuse_structure(request, self._structure)
 
     async def prepare(
         self, chat: Sequence[Mapping[str, Any]], template_settings: Mapping[str, Any]

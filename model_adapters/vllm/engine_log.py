@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from migbench.messages import root_cause
+
 __all__ = ["EngineLog", "bottom", "shortened"]
 
 _RAISED = re.compile(
@@ -113,8 +115,7 @@ def _written_to(descriptor: int) -> Iterator[None]:
 
 def bottom(error: BaseException) -> str:
     """The message of the exception that the others were raised for."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    error = root_cause(error)
     return str(error).strip() or type(error).__name__
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migbench.messages import ImageFile, ModelError
+from migbench.messages import DaemonThreads, ImageFile, ModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,7 +43,7 @@ class ImageDecoder:
     """
 
     def __init__(self, *, threads: int, cache_bytes: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._threads = DaemonThreads(threads, "decode")
         self._is_closed = False
         self._limit = cache_bytes
         self._recent: OrderedDict[ImageFile, Future[DecodedImage]] = OrderedDict()

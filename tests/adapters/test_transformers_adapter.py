@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_adapters import Mute
 from PIL import Image
 from tiny_chat import Generate, Vision, answers, ask, texts
 
@@ -286,8 +287,8 @@ def test_a_request_that_fails_in_the_model_does_not_take_its_batch_along(
     assert "the model chokes" in str(outcomes[2])
 
 
-@pytest.mark.parametrize("part", ["prepare", "generate"])
-@pytest.mark.parametrize("error", [StopIteration("none left"), SystemExit(1), GeneratorExit()])
+@pytest.mark.parametrize("part", ["prepare", "fitting", "generate"])
+@pytest.mark.parametrize("error", [StopIteration("none left"), SystemExit(1), Mute()])
 def test_no_exception_of_the_models_code_leaves_a_caller_waiting(
     adapter: TransformersAdapter,
     images: list[ImageFile],
