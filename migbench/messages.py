@@ -15,15 +15,18 @@ profile). `Adapter` below is the full protocol, for adapters that answer many re
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from migbench import image_decoding
 from migbench.daemon_threads import DaemonThreads
 from migbench.errors import AdapterError, ModelError
 from migbench.finishing import Finish, finish_of, is_filter_code, names_filter
@@ -38,12 +41,14 @@ __all__ = [
     "AdapterError",
     "Answer",
     "DaemonThreads",
+    "EncodedImage",
     "Finish",
     "Generation",
     "ImageFile",
     "ModelError",
     "Part",
     "Request",
+    "Resizing",
     "Size",
     "describe",
     "encodable",
@@ -63,12 +68,31 @@ class Size(NamedTuple):
     height: int
 
 
+class EncodedImage(NamedTuple):
+    """An image file's content and its media type, such as ``image/png``."""
+
+    media_type: str
+    content: bytes
+
+
+class Resizing(NamedTuple):
+    """How an image processor resizes, by the rule of Qwen2-VL's (`smart_resize`), in pixels.
+
+    Sides become multiples of ``factor``, and the area lies between the two bounds.
+    """
+
+    factor: int
+    min_pixels: int
+    max_pixels: int
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFile:
     """One image of an image set, on disk.
 
     ``name`` is the normalised path inside the data folder: a stable media id. ``path`` is where the
-    file lies, or None where the run has no images (baselines need none).
+    file lies, or None where the run has no images (baselines need none). Only regular files are
+    read. Whatever is wrong with one is a `ModelError` that names the image.
     """
 
     name: str
@@ -76,58 +100,113 @@ class ImageFile:
 
     def read(self) -> bytes:
         """The original file's bytes. Raises `ModelError` when the file cannot be read."""
-        try:
-            return self._file().read_bytes()
-        except OSError as error:
-            raise ModelError(f"image {self.name}: cannot be read ({error.strerror})") from error
+        with _opened(self) as file, _errors_named(self, "read"):
+            return file.read()
 
     def open(self) -> Image:
-        """The decoded image in RGB. Raises `ModelError` when it is missing, broken or too large."""
-        from PIL import Image
+        """The pixels that a model is to see, in RGB (see `migbench.image_decoding` for the rules).
 
-        with _errors_named(self), Image.open(self._file()) as image:
-            return image.convert("RGB")
+        Raises `ModelError` when it is missing, broken, too large or of no known format.
+        """
+        with _opened(self) as file, _errors_named(self, "decoded"):
+            return image_decoding.decode(file)
+
+    def encoded(self) -> EncodedImage:
+        """Bytes that every decoder shows as `open` does: the file's own, or else those of a PNG.
+
+        Raises `ModelError` when it cannot be read or decoded.
+        """
+        header = _header_of(self)
+        if header.media_type is not None and header.difference is None:
+            return EncodedImage(header.media_type, self.read())
+        with _errors_named(self, "decoded"):
+            return EncodedImage("image/png", image_decoding.encode(self.open()))
+
+    def difference(self) -> str | None:
+        """What of the file's own bytes other decoders may show otherwise; None for most files.
+
+        An orientation in the metadata, transparency, a rare format. Raises `ModelError`.
+        """
+        return _header_of(self).difference
 
     def size(self) -> Size:
         """Width and height in pixels, read from the header alone. Raises `ModelError`."""
-        return _size(self)
+        header = _header_of(self)
+        return Size(header.width, header.height)
 
     def digest(self) -> str:
-        """SHA-256 of the file's bytes, or a mark of its absence: part of a request's identity."""
-        if self.path is None or not self.path.is_file():
-            return f"absent:{self.name}"
-        status = self.path.stat()
-        return _digest(self.path, status.st_size, status.st_mtime_ns)
+        """SHA-256 of the file's bytes, or a mark of its absence: part of a request's identity.
 
-    def _file(self) -> Path:
-        if self.path is None:
-            raise ModelError(f"image {self.name}: the run has no image folder; pass --images DIR")
-        return self.path
+        Raises `ModelError` when the file cannot be read.
+        """
+        with _errors_named(self, "read"):
+            if self.path is None or not self.path.is_file():
+                return f"absent:{self.name}"
+            status = self.path.stat()
+            return _digest(self, status.st_size, status.st_mtime_ns)
 
 
 @contextmanager
-def _errors_named(image: ImageFile) -> Iterator[None]:
-    """Turn what Pillow raises on a missing, broken or oversized file into a `ModelError`."""
-    from PIL.Image import DecompressionBombError
+def _opened(image: ImageFile) -> Iterator[IO[bytes]]:
+    """A regular file of bearable size, open for reading. Raises `ModelError`."""
+    if image.path is None:
+        raise ModelError(f"image {image.name}: the run has no image folder; pass --images DIR")
+    with _errors_named(image, "read"):
+        file = image.path.open("rb") if os.name == "nt" else open(image.path, "rb", opener=_at_once)
+    with file:
+        # What is judged is the file that was opened, whatever stands at its path by now.
+        with _errors_named(image, "read"):
+            status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"image {image.name}: cannot be read (it is no regular file)")
+        if status.st_size > image_decoding.MAX_BYTES:
+            raise ModelError(
+                f"image {image.name}: cannot be read ({status.st_size} bytes are more than "
+                f"{image_decoding.MAX_BYTES})"
+            )
+        yield file
 
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting: opening a pipe would wait for a writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+@contextmanager
+def _errors_named(image: ImageFile, done: str) -> Iterator[None]:
+    """Turn whatever is raised on a missing, broken or oversized file into a `ModelError`.
+
+    Pillow's decoders raise nearly every kind of exception on broken files (OSError, SyntaxError,
+    ValueError, struct.error, EOFError, zlib.error, OverflowError, MemoryError, warnings).
+    """
     try:
         yield
-    # Pillow's decoders report a broken file as OSError, SyntaxError or ValueError.
-    except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:
-        raise ModelError(f"image {image.name}: cannot be decoded ({error})") from error
+    except ModelError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ModelError(f"image {image.name}: cannot be {done} ({reason})") from error
+
+
+def _header_of(image: ImageFile) -> image_decoding.Header:
+    """The headers of an image file, read once for as long as the file does not change."""
+    size = modified = 0
+    if image.path is not None:
+        with _errors_named(image, "read"):
+            status = image.path.stat()
+        size, modified = status.st_size, status.st_mtime_ns
+    return _header(image, size, modified)
 
 
 @lru_cache(maxsize=65536)
-def _size(image: ImageFile) -> Size:
-    from PIL import Image
-
-    with _errors_named(image), Image.open(image._file()) as opened:
-        return Size(*opened.size)
+def _header(image: ImageFile, size: int, modified_ns: int) -> image_decoding.Header:
+    with _opened(image) as file, _errors_named(image, "decoded"):
+        return image_decoding.inspect(file)
 
 
 @lru_cache(maxsize=65536)
-def _digest(path: Path, size: int, modified_ns: int) -> str:
-    with path.open("rb") as file:
+def _digest(image: ImageFile, size: int, modified_ns: int) -> str:
+    with _opened(image) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -210,6 +289,9 @@ class Adapter(Protocol):
     raises `AdapterError` for wrong ones before anything is written; and a coroutine ``about()``,
     which tells what the servers behind the model say of themselves (`migbench.served`). Whoever
     reads a key calls `keep_secret`, so that no text repeats it.
+
+    An adapter that can ask its model's image processor says in ``resizing`` how that resizes (a
+    `Resizing`, or None): boxes in pixels are read by it.
     """
 
     @property

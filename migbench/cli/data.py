@@ -50,8 +50,9 @@ def check_command(
 ) -> int:
     """Check DATA, a folder or an annotation file: records, boxes, duplicates, images.
 
-    Ends with status 2 where no run can be made of it. An annotation file without any of its images
-    is no fault: baselines and stored answers do not need them.
+    Ends with status 2 where no run can be made of it, and with 1 where some models cannot be shown
+    all of its images. An annotation file without any of its images is no fault: baselines and
+    stored answers do not need them.
 
     \b
     Examples:
@@ -65,7 +66,9 @@ def check_command(
     if str(json_file) != "-":
         show_report(report)
     write_result(json_file, report)
-    return 0 if report.usable else 2
+    if not report.usable:
+        return 2
+    return 1 if report.limited_because else 0
 
 
 @command.command("stats")
@@ -208,7 +211,11 @@ def show_report(report: Report) -> None:
         [f"record {each.index} (line {each.line}): {each.message}" for each in report.malformed],
     )
     reasons = "; ".join(report.unusable_because)
-    click.echo("\nUsable" if report.usable else f"\nNot usable: {reasons}")
+    if report.usable and report.limited_because:
+        reasons = "; ".join(report.limited_because)
+        click.echo(f"\nUsable, but not with every model: {reasons}")
+    else:
+        click.echo("\nUsable" if report.usable else f"\nNot usable: {reasons}")
 
 
 def _show_images(images: ImageReport) -> None:

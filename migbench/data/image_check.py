@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from functools import partial
@@ -13,21 +13,42 @@ import msgspec
 from migbench.data import Progress, no_progress
 from migbench.data.images import ImageFolder
 from migbench.errors import DataError, ModelError
-from migbench.messages import ImageFile
+from migbench.messages import ImageFile, Size
 
 MAX_BYTES = 20 * 2**20
 """A larger file is called oversized: many servers accept no more for one image."""
+
+MAX_ASPECT = 200
+"""Of the longer side to the shorter one. `smart_resize`, the rule of Qwen2-VL's image processor and
+of what descends from it, raises an error beyond."""
+
+MIN_SIDE = 28
+"""Pixels: a patch of Qwen2-VL's vision encoder after merging, and the largest of those in use."""
 
 _THREADS = 8
 
 
 class Fault(StrEnum):
-    """What is wrong with an image; only an oversized one can be used all the same."""
+    """What is wrong with an image, or worth knowing of it; the worst come first."""
 
     REFUSED = "refused"
     MISSING = "missing"
     UNREADABLE = "unreadable"
+    THIN = "thin"
+    """Of an aspect ratio that some processors refuse: not every model can be shown it."""
     OVERSIZED = "oversized"
+    """A file of a size that some servers refuse."""
+    SMALL = "small"
+    """Smaller than a patch, which some servers refuse."""
+    CONVERTED = "converted"
+    """Shown by every adapter, but otherwise by other programs: servers are sent a PNG of it."""
+
+
+UNUSABLE = (Fault.MISSING, Fault.UNREADABLE, Fault.REFUSED)
+"""No model can be shown such an image."""
+
+LIMITING = (Fault.THIN,)
+"""Some models can be shown such an image, and some cannot."""
 
 
 class ImageFinding(msgspec.Struct, frozen=True):
@@ -67,44 +88,62 @@ def check_images(
     progress: Progress = no_progress,
 ) -> ImageReport:
     """Look at each of these images once, in a few threads; findings are in the order of names."""
-    findings = []
+    findings: list[ImageFinding] = []
     # Pillow warns of what is reported here; a warning for each image would bury the report.
     with ThreadPoolExecutor(_THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = pool.map(partial(_check_image, folder=folder, decode=decode), names)
-        for done, finding in enumerate(found, start=1):
+        for done, several in enumerate(found, start=1):
             progress(done, len(names))
-            if finding is not None:
-                findings.append(finding)
+            findings += several
     return ImageReport(
         folder=str(folder.root), named=len(names), decoded=decode, findings=tuple(findings)
     )
 
 
-def _check_image(name: str, folder: ImageFolder, decode: bool) -> ImageFinding | None:
+def _check_image(name: str, folder: ImageFolder, decode: bool) -> list[ImageFinding]:
     try:
         image = folder.file(name)
     except DataError as error:
-        return ImageFinding(name, Fault.REFUSED, str(error))
+        return [ImageFinding(name, Fault.REFUSED, str(error))]
     if image.path is None or not image.path.is_file():
-        return ImageFinding(name, Fault.MISSING, f"image {name}: is not in {folder.root}")
+        return [ImageFinding(name, Fault.MISSING, f"image {name}: is not in {folder.root}")]
     try:
-        width, height = image.open().size if decode else image.size()
+        size = Size(*image.open().size) if decode else image.size()
+        traits = [*_traits(image, size)]
     except ModelError as error:
-        return ImageFinding(name, Fault.UNREADABLE, str(error))
-    if excess := _excess(image, width, height):
-        return ImageFinding(name, Fault.OVERSIZED, f"image {name}: {excess}")
-    return None
+        return [ImageFinding(name, Fault.UNREADABLE, str(error))]
+    return [ImageFinding(name, fault, f"image {name}: {words}") for fault, words in traits]
 
 
-def _excess(image: ImageFile, width: int, height: int) -> str:
-    """In what respect an image is too large, or nothing."""
-    from PIL import Image
+def _traits(image: ImageFile, size: Size) -> Iterator[tuple[Fault, str]]:
+    """What is worth knowing of an image that can be decoded, in words that follow its name."""
+    shorter, longer = sorted(size)
+    if longer > MAX_ASPECT * shorter:
+        yield (
+            Fault.THIN,
+            f"{size.width} x {size.height} pixels, an aspect ratio of {longer / shorter:.0f}; "
+            f"processors of the Qwen family refuse more than {MAX_ASPECT}, with the adapters "
+            "transformers, vllm and lmms-eval and on servers: pad or cut it",
+        )
+    if shorter < MIN_SIDE:
+        yield (
+            Fault.SMALL,
+            f"{size.width} x {size.height} pixels; the adapters transformers and vllm enlarge it, "
+            f"servers and lmms-eval may refuse sides under {MIN_SIDE}",
+        )
+    length = image.path.stat().st_size if image.path else 0
+    if length > MAX_BYTES:
+        yield (
+            Fault.OVERSIZED,
+            f"{length} bytes; many servers (adapter openai) accept no more than {MAX_BYTES}",
+        )
+    if difference := image.difference():
+        yield Fault.CONVERTED, f"{difference}; {_CONSEQUENCES.get(difference[:4], _CONVERTED)}"
 
-    safe = Image.MAX_IMAGE_PIXELS
-    if safe is not None and width * height > safe:
-        return f"{width} x {height} pixels; Pillow holds more than {safe} in all to be unsafe"
-    size = image.path.stat().st_size if image.path else 0
-    if size > MAX_BYTES:
-        return f"{size} bytes; many servers accept no more than {MAX_BYTES}"
-    return ""
+
+_CONVERTED = "every adapter shows it in the same way, and openai sends servers a PNG of that"
+_CONSEQUENCES = {
+    "EXIF": "it is not applied: boxes are those of the pixels as stored, which every adapter shows "
+    "(openai sends a PNG); where they were drawn in a viewer that turns images, turn the file",
+}

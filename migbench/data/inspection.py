@@ -15,7 +15,7 @@ import msgspec
 from migbench.boxes import Box
 from migbench.data import Progress, no_progress
 from migbench.data.annotations import Annotations, Instance, Problem, inspect_annotations
-from migbench.data.image_check import Fault, ImageReport, check_images
+from migbench.data.image_check import LIMITING, UNUSABLE, Fault, ImageReport, check_images
 from migbench.data.images import DataLocation
 from migbench.tasks import load_tasks
 
@@ -91,6 +91,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     id_collisions: tuple[IdCollision, ...]
     images: ImageReport | None
     unusable_because: tuple[str, ...]
+    limited_because: tuple[str, ...] = ()
+    """Why not every model can be shown all of the data."""
 
     @property
     def usable(self) -> bool:
@@ -135,7 +137,8 @@ def check(
         repeated_images=tuple(_repeated_images(instances)),
         id_collisions=tuple(_id_collisions(instances)),
         images=images,
-        unusable_because=(*annotations.unusable_because, *_image_obstacles(images)),
+        unusable_because=(*annotations.unusable_because, *_numbers(images, UNUSABLE)),
+        limited_because=tuple(_numbers(images, LIMITING)),
     )
 
 
@@ -200,8 +203,7 @@ def _content(instance: Instance) -> tuple[str, tuple[str, ...], str]:
     return instance.task, instance.images, instance.question
 
 
-def _image_obstacles(images: ImageReport | None) -> Iterator[str]:
-    if images is not None:
-        for fault in (Fault.MISSING, Fault.UNREADABLE, Fault.REFUSED):
-            if number := images.number(fault):
-                yield f"{fault} images: {number} of {images.named}"
+def _numbers(images: ImageReport | None, faults: Iterable[Fault]) -> Iterator[str]:
+    for fault in faults:
+        if images is not None and (number := images.number(fault)):
+            yield f"{fault} images: {number} of {images.named}"

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from migbench.boxes import Box, iou
 from migbench.dialects import Dialect, ask, read
 from migbench.dialects.reading import Unread
+from migbench.image_decoding import flatten, inspect
 from migbench.lmms_eval.declared import declared_dialect
 from migbench.lmms_eval.failures import failure
 from migbench.messages import ImageFile, Size
@@ -45,9 +45,10 @@ def map_undecoded(records: Any, function: Callable[..., Any], **how: Any) -> Any
 
 def stored_size(image: Mapping[str, Any]) -> Size:
     """An undecoded image's size in pixels, from its header alone."""
-    source = image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])
-    with Image.open(source) as opened:
-        return Size(*opened.size)
+    if image["bytes"] is None:
+        return ImageFile(image["path"], Path(image["path"])).size()
+    header = inspect(io.BytesIO(image["bytes"]))
+    return Size(header.width, header.height)
 
 
 def _explode(rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
@@ -70,7 +71,7 @@ def refcoco_text(document: Document, lmms_eval_specific_kwargs: Options | None =
 
 def refcoco_images(document: Document) -> list[Any]:
     """The decoded image."""
-    return [document["image"].convert("RGB")]
+    return [flatten(document["image"])]
 
 
 def refcoco_messages(

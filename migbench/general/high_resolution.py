@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from migbench.dialects import read
 from migbench.dialects.mentions import image_mentions
 from migbench.general.grounding import chat, map_undecoded, parts, stored_size
+from migbench.image_decoding import flatten
 from migbench.lmms_eval.declared import declared_dialect
 from migbench.lmms_eval.failures import failure
 from migbench.messages import Size
@@ -71,7 +72,7 @@ def vstar_text(document: Document, lmms_eval_specific_kwargs: Options | None = N
 
 def vstar_images(document: Document) -> list[Any]:
     """The whole image, decoded."""
-    return [document["image"].convert("RGB")]
+    return [flatten(document["image"])]
 
 
 def vstar_messages(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from migbench.hashing import short_hash
+from migbench.image_decoding import flatten
 from migbench.messages import Generation, ImageFile, ModelError, Part, Request
 
 
@@ -76,7 +77,7 @@ def _image(source: Any, folder: Path) -> ImageFile:
         if not path.is_file():
             raise ModelError(f"image {source}: there is no such file")
         return ImageFile(source, path)
-    picture = source.convert("RGB")
+    picture = flatten(source)
     digest = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
     path = folder / f"{digest}.png"
     if not path.exists():

@@ -76,19 +76,20 @@ def mmiu_text(document: Document, lmms_eval_specific_kwargs: Options | None = No
 def mibench_messages(
     document: Document, lmms_eval_specific_kwargs: Options | None = None
 ) -> list[dict[str, Any]]:
-    """The images by path, in their order, then the text."""
+    """The images by path, in their order, then the text; decoded ones as in `_messages`."""
     return _messages(document["image"], mibench_text(document))
 
 
 def mmiu_messages(
     document: Document, lmms_eval_specific_kwargs: Options | None = None
 ) -> list[dict[str, Any]]:
-    """The images by path, in their order, then the text."""
+    """The images by path, in their order, then the text; decoded ones as in `_messages`."""
     return _messages(document["input_image_path"], mmiu_text(document))
 
 
 def _messages(images: Iterable[str], text: str) -> list[dict[str, Any]]:
-    content: list[dict[str, Any]] = [{"type": "image", "url": path} for path in images]
+    """Images by path; those that a model's own decoder would show otherwise are given decoded."""
+    content: list[dict[str, Any]] = [{"type": "image", "url": _shown(path)} for path in images]
     return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
 
 
@@ -100,6 +101,11 @@ def mibench_images(document: Document) -> list[Any]:
 def mmiu_images(document: Document) -> list[Any]:
     """The decoded images, for lmms-eval's simple models."""
     return _opened(document["input_image_path"])
+
+
+def _shown(path: str) -> Any:
+    image = ImageFile(path, Path(path))
+    return path if image.difference() is None else image.open()
 
 
 def _opened(paths: Iterable[str]) -> list[Any]:

@@ -124,12 +124,15 @@ def _strategy(declared: Declared) -> Callable[[Question], Strategy]:
 def doc_to_messages(
     document: Document, lmms_eval_specific_kwargs: Options | None = None
 ) -> list[dict[str, Any]]:
-    """The chat: images by path, in their order and before the question, so that caches work."""
+    """The chat: images by path, in their order and before the question, so that caches work.
+
+    Those that a model's own decoder would show otherwise are given decoded.
+    """
     decoded = (lmms_eval_specific_kwargs or {}).get("decoded", False)
     content: list[dict[str, Any]] = [
         {"type": "text", "text": part["text"]}
         if part["image"] is None
-        else {"type": "image", "url": _open(part["image"]) if decoded else part["image"]}
+        else {"type": "image", "url": _shown(part["image"], decoded)}
         for part in document["parts"]
     ]
     return [{"role": "user", "content": content}]
@@ -143,6 +146,11 @@ def doc_to_visual(document: Document) -> list[Any]:
 def doc_to_text(document: Document, lmms_eval_specific_kwargs: Options | None = None) -> str:
     """The text without its images, for lmms-eval's simple models, which put these first."""
     return "".join(part["text"] for part in document["parts"] if part["text"] is not None)
+
+
+def _shown(path: str, decoded: bool) -> Any:
+    image = ImageFile(path, Path(path))
+    return image.open() if decoded or image.difference() is not None else path
 
 
 def _open(path: str) -> Any:

@@ -47,12 +47,17 @@ class LabelledRun:
 class WantedPicture:
     """An image that the page shows, and its size as a run noted it, where one did.
 
-    ``problem`` says why it must not be looked at, if so.
+    ``problem`` says why it must not be looked at, if so. ``location`` is where it was looked up.
     """
 
     file: ImageFile
     size: Size | None
     problem: str | None = None
+    location: DataLocation | None = None
+
+    def find(self) -> ImageFile:
+        """The file as of now. Raises `DataError` where its path, links followed, is refused."""
+        return self.location.image(self.file.name) if self.location else self.file
 
 
 MakePictures = Callable[[Sequence[WantedPicture]], list[Picture]]
@@ -137,9 +142,9 @@ class _Gathering:
             return
         self._numbers.setdefault(name, len(self._numbers))
         try:
-            self.wanted[name] = WantedPicture(location.image(name), size)
+            self.wanted[name] = WantedPicture(location.image(name), size, location=location)
         except DataError as error:
-            self.wanted[name] = WantedPicture(ImageFile(name), size, str(error))
+            self.wanted[name] = WantedPicture(ImageFile(name), size, str(error), location)
 
     def _target(self, judgement: Judgement, file: str) -> Target:
         instance = judgement.instance

@@ -7,7 +7,6 @@ reach the viewer under a name of its own; images are asked for by number, never 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
 
-from migbench.errors import DataError, MigbenchError, UsageError
+from migbench.errors import MigbenchError, UsageError
 from migbench.manifests import MANIFEST
 from migbench.messages import ImageFile
 from migbench.report.gathering import MakePictures, WantedPicture
@@ -30,16 +29,6 @@ SIDE = 480
 """The longer side of a thumbnail, in pixels."""
 IDLE = 30.0
 """Seconds after which a connection that says nothing is closed."""
-
-SHOWN_BY_BROWSERS = {
-    "BMP": "image/bmp",
-    "GIF": "image/gif",
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-}
-"""Image formats that are sent as they are; others are sent as PNG."""
 
 MakePage = Callable[[MakePictures, str], str]
 """Makes the page of the runs as they are now, given how pictures are made and the runs' state."""
@@ -54,7 +43,7 @@ class Content:
     _lock: Lock = field(default_factory=Lock)
     _state: str = ""
     _page: bytes = b""
-    _images: Sequence[ImageFile] = ()
+    _images: Sequence[WantedPicture] = ()
 
     def state(self) -> str:
         """What changes as soon as a run has."""
@@ -76,11 +65,14 @@ class Content:
             return self._page
 
     def image(self, number: int) -> ImageFile | None:
-        """The image of this number on the page."""
-        return self._images[number] if number < len(self._images) else None
+        """The image of this number on the page, looked up now: links may lead elsewhere by now.
+
+        Raises `DataError` where it may not be read any more.
+        """
+        return self._images[number].find() if number < len(self._images) else None
 
     def _pictures(self, wanted: Sequence[WantedPicture]) -> list[Picture]:
-        self._images = [each.file for each in wanted]
+        self._images = wanted
         return [_picture(number, each) for number, each in enumerate(wanted)]
 
 
@@ -105,26 +97,10 @@ def _thumbnail(file: ImageFile, changed: int) -> bytes:
     return thumbnail(file, SIDE)
 
 
-def _whole(file: ImageFile) -> tuple[str, bytes]:
-    """An image's type and bytes, as a browser can show it. Raises `ModelError`."""
-    from PIL import Image, UnidentifiedImageError
-
-    content = file.read()
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            kind = SHOWN_BY_BROWSERS.get(image.format or "")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {file.name}: cannot be decoded ({error})") from error
-    if kind:
-        return kind, content
-    buffer = io.BytesIO()
-    file.open().save(buffer, "PNG")
-    return "image/png", buffer.getvalue()
-
-
 def _image(kind: str, file: ImageFile) -> tuple[str, bytes]:
+    """An image's type and bytes, as the models saw it. Raises `ModelError`."""
     if kind == "image":
-        return _whole(file)
+        return file.encoded()
     changed = file.path.stat().st_mtime_ns if file.path else 0
     return "image/jpeg", _thumbnail(file, changed)
 
@@ -188,10 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/state":
             return HTTPStatus.OK, plain, content.state().encode()
         asked = re.fullmatch(r"/(image|thumbnail)/([0-9]{1,9})", self.path)
-        file = content.image(int(asked[2])) if asked else None
-        if asked is None or file is None:
-            return HTTPStatus.NOT_FOUND, plain, b"not found"
         try:
+            file = content.image(int(asked[2])) if asked else None
+            if asked is None or file is None:
+                return HTTPStatus.NOT_FOUND, plain, b"not found"
             return HTTPStatus.OK, *_image(asked[1], file)
         except (MigbenchError, OSError) as error:
             return HTTPStatus.NOT_FOUND, plain, str(error).encode()

@@ -29,7 +29,10 @@ Outcome = Answer | ModelError
 
 
 class ImagesAs(StrEnum):
-    """How chat models are given their images; simple models always get them decoded."""
+    """How chat models are given their images; simple models always get them decoded.
+
+    So do chat models where a class that opens the file itself would show it otherwise.
+    """
 
     PATH = "path"
     DECODED = "decoded"
@@ -134,7 +137,8 @@ class Model:
         return messages
 
     def _image(self, image: ImageFile) -> Any:
-        return str(image.path) if self._images is ImagesAs.PATH else image.open()
+        by_path = self._images is ImagesAs.PATH and image.difference() is None
+        return str(image.path) if by_path else image.open()
 
     def _images_of(self, request: Request) -> list[Any]:
         return [image.open() for image in request.images]

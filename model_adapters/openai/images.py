@@ -1,27 +1,18 @@
-"""Images as chat-completions servers take them: original bytes in base64, or the files' paths."""
+"""Images as chat-completions servers take them: bytes in base64, or the files' paths.
+
+A file that some server would show otherwise than `ImageFile.open` does (turned, without its
+transparency, or not at all) is sent as a PNG of what `open` shows; all others as they are.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from binascii import b2a_base64
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from migbench.messages import ImageFile, ModelError
-
-_SIGNATURES = {
-    rb"\xff\xd8\xff": "image/jpeg",
-    rb"\x89PNG\r\n\x1a\n": "image/png",
-    rb"RIFF.{4}WEBP": "image/webp",
-    rb"GIF8[79]a": "image/gif",
-    rb"BM": "image/bmp",
-}
-
-
-_SIGNATURE_LENGTH = 12
-"""Bytes that hold any of the signatures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +27,23 @@ class ImageUrl:
 
 
 def data_url(image: ImageFile) -> ImageUrl:
-    """The file's bytes. Raises `ModelError` when it cannot be read or is no image."""
-    content = image.read()
-    return ImageUrl(
-        f"data:{_mime_type(image, content)};base64,", b2a_base64(content, newline=False)
-    )
+    """The image's bytes. Raises `ModelError` when it cannot be read or is no image."""
+    media_type, content = image.encoded()
+    return ImageUrl(f"data:{media_type};base64,", b2a_base64(content, newline=False))
 
 
 def file_url(image: ImageFile) -> ImageUrl:
-    """The file's path, absolute. Raises `ModelError` when it cannot be read or is no image.
+    """The file's path, absolute; or bytes, where a server would show the file otherwise.
 
-    Its first bytes are looked at, so that a file that is none is told here and not by the server.
+    Its headers are looked at, so that a file that is no image is told here and not by the server.
+    Raises `ModelError` when it cannot be read or is no image.
     """
+    if image.difference() is not None:
+        return data_url(image)
     if image.path is None:
         raise ModelError(f"image {image.name}: the run has no image folder; pass --images DIR")
     # URLs are tidied on their way, and A/../B is not B where A is a link.
     path = image.path.resolve() if ".." in image.path.parts else image.path.absolute()
-    try:
-        with path.open("rb") as file:
-            _mime_type(image, file.read(_SIGNATURE_LENGTH))
-    except OSError as error:
-        raise ModelError(f"image {image.name}: cannot be read ({error.strerror})") from error
     return ImageUrl("file://", path.as_uri().removeprefix("file://").encode())
 
 
@@ -78,7 +65,7 @@ class ImageEncoder:
         """The URLs of one request's images, in order.
 
         Requests are served in the order in which they ask. Raises `ModelError` when an image cannot
-        be read or has a format that no server takes.
+        be read or decoded.
         """
         # First come, first served: requests leave in the runner's order, by image set, and no
         # image is encoded twice because two requests want it at the same time.
@@ -96,14 +83,6 @@ class ImageEncoder:
                 for image in missing:
                     self._recent.put(image, known[image])
             return [known[image] for image in images]
-
-
-def _mime_type(image: ImageFile, content: bytes) -> str:
-    """By the first bytes: names and extensions are not to be trusted."""
-    for signature, mime_type in _SIGNATURES.items():
-        if re.match(signature, content, re.DOTALL):
-            return mime_type
-    raise ModelError(f"image {image.name}: its first bytes are no PNG, JPEG, WebP, GIF or BMP's")
 
 
 class _RecentImages:

@@ -94,7 +94,5 @@ class ImageDecoder:
 
 
 def _decoded(image: ImageFile) -> DecodedImage:
-    pixels = image.open()
-    # vLLM turns an image as its metadata say; boxes lie in the image as it is stored.
-    pixels.info.clear()
-    return DecodedImage(pixels, image.digest())
+    # They have no metadata left, by which vLLM would turn them.
+    return DecodedImage(image.open(), image.digest())
