@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -14,7 +14,7 @@ from migbench.adapters import check_settings, start_adapter
 from migbench.chunks import Chunked
 from migbench.corrections import Correction
 from migbench.data.annotations import Annotations, read_annotations
-from migbench.data.images import DataLocation, ImageFolder
+from migbench.data.images import DataLocation, ImageFolder, Images, folder_of, image_search
 from migbench.data.versions import CUSTOM
 from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
@@ -208,7 +208,7 @@ def score_run(
     protocol: str = "standard",
     corrections: bool = True,
     annotations: Path | None = None,
-    images: Path | None = None,
+    images: Images = None,
     accept_model_errors: bool = False,
     difficulty: DifficultySplit | None = None,
     bootstrap: Bootstrap | None = None,
@@ -312,7 +312,11 @@ def annotations_of(run: Run, moved_to: Path | None = None) -> Annotations:
     return read
 
 
-def image_folder(run: Run, images: Path | None = None) -> ImageFolder | None:
+def image_folder(run: Run, images: Images = None) -> ImageFolder | None:
     """A run's images: below ``images``, else where they were when it was made; None if gone."""
-    root = images or (Path(run.manifest.images) if run.manifest.images else None)
-    return ImageFolder(root) if root and root.is_dir() else None
+    search = image_search(images)
+    root = search.folder or (Path(run.manifest.images) if run.manifest.images else None)
+    if root is None or not root.is_dir():
+        return None
+    beside = Path(run.settings.annotations.path).parent
+    return folder_of(replace(search, folder=root), beside)

@@ -232,9 +232,12 @@ def _differences(image: Any, file: IO[bytes]) -> Iterator[str]:
         yield f"format {image.format}"
     chunks = _chunks(file) if image.format == "PNG" else {}
     # In a PNG, metadata may follow the pixels, and asking Pillow for it decodes them.
-    if image.format != "PNG" or chunks.keys() & {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}:
-        if (orientation := _orientation(image)) not in _UPRIGHT:
-            yield f"EXIF orientation {orientation}"
+    has_metadata = image.format != "PNG" or chunks.keys() & {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}
+    if has_metadata and (orientation := _orientation(image)) not in _UPRIGHT:
+        yield (
+            f"EXIF orientation {orientation}, which is not applied: "
+            "its boxes must be those of the pixels as stored"
+        )
     if image.mode in _WITH_ALPHA or "transparency" in image.info or _has_clear_palette(image):
         yield "transparency"
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):

@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -147,12 +148,12 @@ class ImageFile:
 
 
 @contextmanager
-def _opened(image: ImageFile) -> Iterator[IO[bytes]]:
+def _opened(image: ImageFile) -> Iterator[BufferedReader]:
     """A regular file of bearable size, open for reading. Raises `ModelError`."""
     if image.path is None:
         raise ModelError(f"image {image.name}: the run has no image folder; pass --images DIR")
     with _errors_named(image, "read"):
-        file = image.path.open("rb") if os.name == "nt" else open(image.path, "rb", opener=_at_once)
+        file = open(image.path, "rb", opener=_at_once)  # noqa: SIM115, closed below
     with file:
         # What is judged is the file that was opened, whatever stands at its path by now.
         with _errors_named(image, "read"):
@@ -169,7 +170,7 @@ def _opened(image: ImageFile) -> Iterator[IO[bytes]]:
 
 def _at_once(path: str, flags: int) -> int:
     """Open a file without waiting: opening a pipe would wait for a writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager

@@ -82,6 +82,10 @@ def deep(shades: Pixels) -> Pixels:
     return (shades.astype(np.uint16) << 8) + 77
 
 
+def big_endian(values: Pixels) -> bytes:
+    return values.astype(">u2").tobytes()
+
+
 def orientation_behind_the_pixels() -> bytes:
     content = saved(Image.fromarray(scene()), "PNG")
     end = len(content) - 12
@@ -155,7 +159,7 @@ KINDS: dict[str, Kind] = {
         three(grey()),
     ),
     "16-bit colours, PNG": lambda: (
-        png(16, 2, [row.astype(">u2").tobytes() for row in deep(scene())]),
+        png(16, 2, [big_endian(row) for row in deep(scene())]),
         scene(),
     ),
     "one bit, PNG": lambda: (
@@ -176,7 +180,7 @@ KINDS: dict[str, Kind] = {
         scene(),
     ),
     "16-bit grey, big-endian TIFF": lambda: (
-        saved(Image.frombytes("I;16B", (WIDTH, HEIGHT), deep(grey()).astype(">u2").tobytes()), "TIFF"),
+        saved(Image.frombytes("I;16B", (WIDTH, HEIGHT), big_endian(deep(grey()))), "TIFF"),
         three(grey()),
     ),
     "16-bit grey, 0 is white, TIFF": lambda: (
@@ -185,7 +189,7 @@ KINDS: dict[str, Kind] = {
     ),
     "JPEG 2000": lambda: (saved(Image.fromarray(scene()), "JPEG2000"), scene()),
     "16-bit grey, PGM": lambda: (
-        f"P5 {WIDTH} {HEIGHT} 65535\n".encode() + deep(grey()).astype(">u2").tobytes(),
+        f"P5 {WIDTH} {HEIGHT} 65535\n".encode() + big_endian(deep(grey())),
         three(grey()),
     ),
 }

@@ -11,12 +11,12 @@ import click
 from tabulate import tabulate
 from tqdm import tqdm
 
-from migbench.cli.options import ExistingFolder, FolderOrFile, json_option, scale_option
+from migbench.cli.options import FolderOrFile, image_options, json_option, scale_option
 from migbench.cli.output import write_result
 from migbench.data import Progress
 from migbench.data.annotations import read_annotations
 from migbench.data.image_check import Fault, ImageReport
-from migbench.data.images import locate_data
+from migbench.data.images import Images, locate_data
 from migbench.data.inspection import Report, check
 from migbench.data.statistics import Statistics, TaskStatistics, count
 from migbench.tasks import load_tasks
@@ -37,16 +37,12 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("data", type=FolderOrFile)
-@click.option(
-    "--images",
-    type=ExistingFolder,
-    help="Folder below which image paths are looked up, if it is not the data's own.",
-)
+@image_options("--images", help="Folder of the images, if it is not the data's own.")
 @click.option("--decode", is_flag=True, help="Read every pixel, not the headers alone; slower.")
 @scale_option
 @json_option
 def check_command(
-    data: Path, images: Path | None, decode: bool, scale: float | None, json_file: Path | None
+    data: Path, images: Images, decode: bool, scale: float | None, json_file: Path | None
 ) -> int:
     """Check DATA, a folder or an annotation file: records, boxes, duplicates, images.
 

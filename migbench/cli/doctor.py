@@ -15,6 +15,7 @@ from migbench.cli.model_options import MODEL_HELP, chosen_model, running_options
 from migbench.cli.options import ExistingFolder, data_of_run_options, json_option
 from migbench.cli.output import write_result
 from migbench.cli.progress import ProgressBar
+from migbench.data.images import Images
 from migbench.doctor import (
     Diagnosis,
     Plausibility,
@@ -57,7 +58,7 @@ def command(
     out: Path | None,
     run: Path | None,
     annotations: Path | None,
-    images: Path | None,
+    images: Images,
     json_file: Path | None,
     **options: Any,
 ) -> int:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from migbench.data.images import Images, ImageSearch
 from migbench.scoring import Bootstrap, read_split
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -28,6 +29,30 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
+def image_options(name: str, help: str) -> Callable[[Command], Command]:
+    """The option that names the folder of images, and ``--follow-links``, as one argument."""
+
+    def joined(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Images:
+        return ImageSearch(folder, follow_links=True) if context.meta.get(_FOLLOW) else folder
+
+    def noted(context: click.Context, parameter: click.Parameter, follow: bool) -> None:
+        context.meta[_FOLLOW] = follow
+
+    return together(
+        click.option(name, type=ExistingFolder, callback=joined, help=help),
+        click.option(
+            "--follow-links",
+            is_flag=True,
+            is_eager=True,  # Before the folder that it says something of.
+            expose_value=False,
+            callback=noted,
+            help="Follow symbolic links out of the image folder (a hub's cache, another disk).",
+        ),
+    )
+
+
+_FOLLOW = "migbench.follow_links"
+
 scale_option = click.option(
     "--scale",
     type=float,
@@ -41,11 +66,7 @@ data_options = together(
         type=FolderOrFile,
         help="The data set's folder, or an annotation file.",
     ),
-    click.option(
-        "--images",
-        type=ExistingFolder,
-        help="Folder below which image paths are looked up, if it is not the data's own.",
-    ),
+    image_options("--images", help="Folder of the images, if it is not the data's own."),
     scale_option,
 )
 
@@ -81,10 +102,8 @@ data_of_run_options = together(
         type=ExistingFile,
         help="Where the run's annotation file is now, if it was moved.",
     ),
-    click.option(
-        "--images",
-        type=ExistingFolder,
-        help="The image folder; only pixel dialects need it, where a run kept no sizes.",
+    image_options(
+        "--images", help="The image folder; only pixel dialects need it, where a run kept no sizes."
     ),
 )
 

@@ -15,6 +15,7 @@ from migbench.cli.options import (
     ExistingFile,
     ExistingFolder,
     difficulty_option,
+    image_options,
     interval_options,
     scoring_options,
     together,
@@ -39,9 +40,8 @@ page_options = together(
         type=ExistingFile,
         help="Where the runs' annotation file is now, if it was moved.",
     ),
-    click.option(
+    image_options(
         "--image-folder",
-        type=ExistingFolder,
         help="The folder of the images, where it is not the one that the runs were made with.",
     ),
     click.option(

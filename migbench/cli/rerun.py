@@ -10,9 +10,10 @@ import msgspec
 
 from migbench.benchmark import Plan
 from migbench.cli.adapter_options import adapter_options, adapter_settings
-from migbench.cli.options import ExistingFolder, FolderOrFile, json_option
+from migbench.cli.options import ExistingFolder, FolderOrFile, image_options, json_option
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.run import carry_out
+from migbench.data.images import Images
 from migbench.errors import UsageError
 from migbench.manifests import MANIFEST, Manifest, read_manifest
 from migbench.provenance.findings import Weight
@@ -44,7 +45,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     type=FolderOrFile,
     help="Where the data set's folder or annotation file is now, if it was moved.",
 )
-@click.option("--images", type=ExistingFolder, help="Where the image folder is now.")
+@image_options("--images", help="Where the image folder is now.")
 @adapter_options
 @click.option(
     "--accept-changes",
@@ -56,7 +57,7 @@ def command(
     run: Path,
     out: Path | None,
     data: Path | None,
-    images: Path | None,
+    images: Images,
     accept_changes: bool,
     json_file: Path | None,
     **options: Any,

@@ -21,7 +21,7 @@ from migbench.cli.options import (
 from migbench.cli.output import exit_status, show_scores, write_result
 from migbench.cli.progress import ProgressBar
 from migbench.costs import imagined_turns, plan_costs
-from migbench.data.images import locate_data
+from migbench.data.images import Images, locate_data
 from migbench.dialects import PromptSet, ask
 from migbench.errors import UsageError
 from migbench.evaluators import EVALUATORS
@@ -89,7 +89,7 @@ def command(
     dry_run: bool,
     slow_after: float,
     data: Path,
-    images: Path | None,
+    images: Images,
     tasks: str | None,
     prompts: str | None,
     protocol: str,

@@ -9,6 +9,7 @@ import msgspec
 
 from migbench.cli.options import ExistingFolder, data_of_run_options, json_option
 from migbench.cli.output import write_result
+from migbench.data.images import Images
 from migbench.provenance.findings import Finding, Weight
 from migbench.provenance.verification import Verification, verify
 
@@ -35,7 +36,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def command(
     run: Path,
     annotations: Path | None,
-    images: Path | None,
+    images: Images,
     requests: bool,
     json_file: Path | None,
 ) -> int:

@@ -139,11 +139,7 @@ def _traits(image: ImageFile, size: Size) -> Iterator[tuple[Fault, str]]:
             f"{length} bytes; many servers (adapter openai) accept no more than {MAX_BYTES}",
         )
     if difference := image.difference():
-        yield Fault.CONVERTED, f"{difference}; {_CONSEQUENCES.get(difference[:4], _CONVERTED)}"
-
-
-_CONVERTED = "every adapter shows it in the same way, and openai sends servers a PNG of that"
-_CONSEQUENCES = {
-    "EXIF": "it is not applied: boxes are those of the pixels as stored, which every adapter shows "
-    "(openai sends a PNG); where they were drawn in a viewer that turns images, turn the file",
-}
+        yield (
+            Fault.CONVERTED,
+            f"{difference} (decoders differ, so the adapter openai sends a PNG of it)",
+        )

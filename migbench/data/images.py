@@ -1,10 +1,10 @@
-"""Finding a data set's images, and never anything outside its folder."""
+"""Finding a data set's images, and nothing outside its folder unless its links are the user's."""
 
 from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,27 +16,57 @@ ANNOTATION_FILES = ("MIG_data.json", "revised_MIG_bench.json", "MIG_mini.json")
 
 
 @dataclass(frozen=True)
+class ImageSearch:
+    """Where a user says that images are: below a folder, or where the data are.
+
+    With ``follow_links``, symbolic links in there may lead anywhere: hubs' caches and data sets
+    spread over disks link every file.
+    """
+
+    folder: Path | None = None
+    follow_links: bool = False
+
+
+Images = Path | ImageSearch | None
+"""What ``--images`` and ``--follow-links`` say together; a path is a folder without links."""
+
+
+def image_search(images: Images) -> ImageSearch:
+    """The long form of what says where images are."""
+    return images if isinstance(images, ImageSearch) else ImageSearch(images)
+
+
+@dataclass(frozen=True)
 class ImageFolder:
     """The folder below which image paths are looked up.
 
     The published paths begin with ``MIG-Bench/``: the folder may be the one that holds
     ``MIG-Bench``, or that one itself under whatever name, as the published archive unpacks.
+
+    Symbolic links are followed within the folder, or with ``follow_links`` to wherever they lead.
+    ``linked_from`` is a further folder whose links are followed into this one, where it holds the
+    files themselves under other names.
     """
 
     root: Path
+    follow_links: bool = False
+    linked_from: Path | None = field(default=None, compare=False)
 
     def file(self, name: str) -> ImageFile:
         """The image of this normalised path; it need not exist.
 
-        Raises `DataError` where the path, links followed, leads out of the folder, or where the
-        file system refuses to look it up.
+        Raises `DataError` where the path, links followed, leads out of the folder and that is not
+        allowed, or where the file system refuses to look it up.
         """
         below = [name]
         first, _, rest = name.partition("/")
         if rest and first in (PUBLISHED_FOLDER, self._real_root.name):
             below.append(rest)
         for path in below:
-            if (found := self._find(path, name)) is not None:
+            if (found := self._find(self._real_root / path, name)) is not None:
+                return ImageFile(name, found)
+        for path in below if self.linked_from else ():
+            if (found := self._find(self._linked_from / path, name)) is not None:
                 return ImageFile(name, found)
         return ImageFile(name, self._real_root / name)
 
@@ -44,15 +74,22 @@ class ImageFolder:
     def _real_root(self) -> Path:
         return self.root.resolve()
 
-    def _find(self, path: str, name: str) -> Path | None:
-        """The file at this path below the root, links followed, or None where there is none."""
+    @cached_property
+    def _linked_from(self) -> Path:
+        assert self.linked_from is not None
+        return self.linked_from.resolve()
+
+    def _find(self, path: Path, name: str) -> Path | None:
+        """The file at this path, links followed, or None where there is none."""
         try:
             # Path.resolve is slower, and this is done for every image of every question.
-            real = Path(os.path.realpath(self._real_root / path))
-            if not real.is_relative_to(self._real_root):
+            real = Path(os.path.realpath(path))
+            if not real.is_relative_to(self._real_root) and not self.follow_links:
+                if self.linked_from and not path.is_relative_to(self._real_root):
+                    return None  # A file beside the annotations, which are not where images are.
                 raise DataError(
-                    f"image {name}: leads out of {self.root}; "
-                    "pass --images with the folder that really holds the images"
+                    f"image {name}: leads out of {self.root}, to {real}; pass --follow-links if "
+                    "its links are yours, or --images with the folder that they lead to"
                 )
             return real if stat.S_ISREG(real.stat().st_mode) else None
         except (FileNotFoundError, NotADirectoryError):
@@ -75,16 +112,17 @@ class DataLocation:
         return self.images.file(name) if self.images else ImageFile(name)
 
 
-def locate_data(data: Path, images: Path | None = None) -> DataLocation:
+def locate_data(data: Path, images: Images = None) -> DataLocation:
     """Find the annotation file and the image folder.
 
     ``data`` is an annotation file or a folder that holds one; images are looked up below
     ``images``, else below that folder. Raises `UsageError` where this is not clear.
     """
-    if images is not None and not images.is_dir():
-        raise UsageError(f"--images {images}: is not a folder")
+    search = image_search(images)
+    if search.folder is not None and not search.folder.is_dir():
+        raise UsageError(f"--images {search.folder}: is not a folder")
     if data.exists() and not data.is_dir():
-        return DataLocation(data, ImageFolder(images or data.parent))
+        return DataLocation(data, folder_of(search, data.parent))
     if not data.is_dir():
         raise UsageError(f"{data}: no such file or folder")
     found = [data / name for name in ANNOTATION_FILES if (data / name).exists()]
@@ -93,4 +131,11 @@ def locate_data(data: Path, images: Path | None = None) -> DataLocation:
             f"holds {', '.join(path.name for path in found)}" if found else "holds no annotations"
         )
         raise UsageError(f"{data}: {what}; name the annotation file itself")
-    return DataLocation(found[0], ImageFolder(images or data))
+    return DataLocation(found[0], folder_of(search, data))
+
+
+def folder_of(search: ImageSearch, beside: Path) -> ImageFolder:
+    """The folder of the images that the annotations in the folder ``beside`` name."""
+    if search.folder is None:
+        return ImageFolder(beside, search.follow_links)
+    return ImageFolder(search.folder, search.follow_links, linked_from=beside)

@@ -13,6 +13,7 @@ import msgspec
 
 from migbench.benchmark import annotations_of, image_folder
 from migbench.boxes import Order
+from migbench.data.images import Images
 from migbench.dialects import PromptSet
 from migbench.doctor.answers import Speech, Written, listen, written
 from migbench.doctor.conventions import described, flags
@@ -51,7 +52,7 @@ class Plausibility(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def look_at_run(
-    run: Run, *, annotations: Path | None = None, images: Path | None = None
+    run: Run, *, annotations: Path | None = None, images: Images = None
 ) -> Plausibility:
     """Read a run's answers for what speaks against its dialect.
 

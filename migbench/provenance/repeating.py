@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from migbench.adapters import serving_settings
 from migbench.benchmark import Plan, make_plan
 from migbench.data.annotations import Annotations
-from migbench.data.images import DataLocation, ImageFolder, locate_data
+from migbench.data.images import DataLocation, Images, folder_of, image_search, locate_data
 from migbench.dialects import PromptSet
 from migbench.errors import UsageError
 from migbench.manifests import Manifest
@@ -43,7 +44,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.different or self.only_first or self.only_second)
 
 
-def data_of_run(manifest: Manifest, data: Path | None, images: Path | None) -> DataLocation:
+def data_of_run(manifest: Manifest, data: Path | None, images: Images) -> DataLocation:
     """Where the run's data are: where they were, or where the user says they are now.
 
     Raises `UsageError` where they are not.
@@ -53,10 +54,13 @@ def data_of_run(manifest: Manifest, data: Path | None, images: Path | None) -> D
     path = Path(manifest.settings.annotations.path)
     if not path.is_file():
         raise UsageError(f"{path}: the run's annotation file is gone; pass --data")
-    folder = images or (Path(manifest.images) if manifest.images else None)
+    search = image_search(images)
+    folder = search.folder or (Path(manifest.images) if manifest.images else None)
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder}: the run's image folder is gone; pass --images, or --data")
-    return DataLocation(path, ImageFolder(folder) if folder else None)
+    if folder is None:
+        return DataLocation(path, None)
+    return DataLocation(path, folder_of(replace(search, folder=folder), path.parent))
 
 
 def plan_again(manifest: Manifest, data: DataLocation, settings: Mapping[str, Any]) -> Plan:

@@ -12,6 +12,7 @@ import msgspec
 
 from migbench.benchmark import ScoredRun, image_folder, score_run
 from migbench.data.annotations import inspect_annotations
+from migbench.data.images import Images
 from migbench.data.versions import CUSTOM
 from migbench.errors import DataError, MigbenchError
 from migbench.manifests import Manifest, read_manifest
@@ -64,7 +65,7 @@ def verify(
     folder: Path,
     *,
     annotations: Path | None = None,
-    images: Path | None = None,
+    images: Images = None,
     requests: bool = False,
 ) -> Verification:
     """Hold a run against its links, its seal, its hashes, and its scores.
@@ -139,7 +140,7 @@ def how_scored(folder: Path, stored: dict[str, Any] | None) -> ScoredAs:
 
 
 def _scored_again(
-    folder: Path, how: ScoredAs, annotations: Path | None, images: Path | None
+    folder: Path, how: ScoredAs, annotations: Path | None, images: Images
 ) -> ScoredRun:
     return score_run(
         Run(folder),
@@ -200,7 +201,7 @@ def _same(then: Any, now: Any) -> bool:
     return bool(then == now)
 
 
-def _request_findings(scored: ScoredRun, images: Path | None) -> Iterator[Finding]:
+def _request_findings(scored: ScoredRun, images: Images) -> Iterator[Finding]:
     folder = image_folder(scored.run, images)
     if folder is None:
         gone = scored.run.manifest.images

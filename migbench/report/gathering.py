@@ -6,11 +6,10 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from migbench.benchmark import ScoredRun, image_folder, strategy_of
 from migbench.boxes import Box
-from migbench.data.images import DataLocation
+from migbench.data.images import DataLocation, Images
 from migbench.errors import DataError
 from migbench.messages import ImageFile, Size
 from migbench.questions import REFERENCE_BOX, Purpose, Question, Turn
@@ -68,7 +67,7 @@ def gather(
     runs: Sequence[LabelledRun],
     make_pictures: MakePictures,
     *,
-    images: Path | None = None,
+    images: Images = None,
     difficulty: DifficultySplit | None = None,
 ) -> Gallery:
     """Everything that the page shows of single targets, in the annotation file's order.
@@ -120,7 +119,7 @@ class _Gathering:
     said: list[list[Said]] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
 
-    def add(self, place: int, scored: ScoredRun, images: Path | None) -> None:
+    def add(self, place: int, scored: ScoredRun, images: Images) -> None:
         """Add one more run."""
         location = DataLocation(scored.annotations.path, image_folder(scored.run, images))
         turns = _Turns.of(scored)
