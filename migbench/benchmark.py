@@ -11,6 +11,7 @@ from time import monotonic
 import msgspec
 
 from migbench.adapters import check_settings, start_adapter
+from migbench.boundary import closed
 from migbench.chunks import Chunked
 from migbench.corrections import Correction
 from migbench.data.annotations import Annotations, read_annotations
@@ -18,10 +19,11 @@ from migbench.data.images import DataLocation, ImageFolder, Images, folder_of, i
 from migbench.data.versions import CUSTOM
 from migbench.dialects import PromptSet
 from migbench.environment import new_manifest
-from migbench.errors import DataError, UsageError
+from migbench.errors import DataError, MigbenchError, UsageError
 from migbench.event_loop import EventLoop
 from migbench.input_files import refuse_other_names
-from migbench.models import Model
+from migbench.messages import Adapter
+from migbench.models import Model, resizing_of_adapter, with_resizing
 from migbench.provenance.credentials import refuse_secrets_of
 from migbench.provenance.fingerprints import fingerprint_of_checkpoint
 from migbench.provenance.identity import run_hash
@@ -158,6 +160,7 @@ def execute(
             watched = progress(store)
             adapter = start_adapter(plan.settings.model)
             store.know_checkpoint(fingerprint_of_checkpoint(plan.settings.model))
+            _know_model(store, adapter, plan.settings.model)
             runner = Runner(
                 store=store,
                 adapter=adapter,
@@ -186,6 +189,16 @@ def all_answered(plan: Plan, lines: Lines) -> bool:
         for question in plan.questions
         for _, line in replay(strategy(question), question.id, lines)
     )
+
+
+def _know_model(store: RunStore, adapter: Adapter, declared: Model) -> None:
+    """Record in which frame the model's processor shows images, where boxes are in its pixels."""
+    try:
+        store.know_model(with_resizing(declared, resizing_of_adapter(adapter)))
+    except MigbenchError:
+        with EventLoop() as loop:
+            loop.run(closed(adapter))
+        raise
 
 
 @dataclass(frozen=True)

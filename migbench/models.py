@@ -8,6 +8,8 @@ party's like our own, or an adapter by ``path/to/file.py:Class``.
 from __future__ import annotations
 
 import json
+import logging
+import operator
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,13 +19,16 @@ from typing import Any, Literal
 
 import msgspec
 
+from migbench.boxes import Frame, SmartResized
 from migbench.corrections import Correction
 from migbench.dialects import Dialect, find_dialect, load_dialects
-from migbench.errors import DataError, UsageError
+from migbench.errors import AdapterError, DataError, UsageError
 from migbench.input_files import SMALL, read_bytes
-from migbench.messages import Generation
+from migbench.messages import Generation, Resizing
 from migbench.provenance.credentials import refuse_secrets_of
 from migbench.yaml_files import as_record, read_yaml
+
+_log = logging.getLogger(__name__)
 
 
 class Pixels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +71,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pixels: Pixels
     settings: dict[str, Any]
     corrections: Correction | None
+    frame_from: Literal["processor"] | None = None
+    """``processor`` where the dialect's frame is what the model's image processor said of itself;
+    else it is declared: by the dialect, a profile or the user."""
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +140,88 @@ def merged_settings(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -
         if isinstance(settings[name], Mapping) and isinstance(overrides[name], Mapping):
             merged[name] = {**settings[name], **overrides[name]}
     return merged
+
+
+def resizing_of_adapter(adapter: object) -> Resizing | None:
+    """What an adapter says of its model's image processor; None where it says nothing.
+
+    Raises `AdapterError` where that is no `Resizing` of three whole numbers that fit together.
+    """
+    try:
+        said = getattr(adapter, "resizing", None)
+        if said is None:
+            return None
+        factor, smallest, largest = (operator.index(number) for number in said)
+        SmartResized(factor=factor, min_pixels=smallest, max_pixels=largest)
+    except Exception as error:  # whatever a class of the user's raises
+        raise AdapterError(
+            f"the adapter's `resizing` is no Resizing(factor, min_pixels, max_pixels): "
+            f"{type(error).__name__}"
+        ) from error
+    return Resizing(factor, smallest, largest)
+
+
+def with_resizing(model: Model, resizing: Resizing | None) -> Model:
+    """The model as it is run: its boxes in pixels count in the frame that its processor makes.
+
+    ``resizing`` is what the processor says; None where nobody can be asked, as of a server, and the
+    declared frame is assumed. Either is said in a warning where it may surprise. A frame that a
+    user has declared for a dialect of their own stays.
+    """
+    dialect, declared = model.dialect, model.dialect.frame
+    if dialect.scale != "pixels" or not isinstance(declared, SmartResized):
+        return model
+    if resizing is None:
+        _log.warning(
+            "%s: boxes are read in pixels of images resized to %s, as declared. Whether the model's"
+            " processor has these bounds cannot be asked: if it has others, say --min-pixels and "
+            "--max-pixels",
+            model.name,
+            _described(declared),
+        )
+        return model
+    used = SmartResized(
+        factor=resizing.factor, min_pixels=resizing.min_pixels, max_pixels=resizing.max_pixels
+    )
+    if dialect.name == "custom":
+        if used != declared:
+            _log.warning(
+                "%s: boxes are read in pixels of images resized to %s, as declared, but the "
+                "model's processor resizes to %s",
+                model.name,
+                _described(declared),
+                _described(used),
+            )
+        return model
+    if used != declared:
+        _log.warning(
+            "%s: boxes are read in pixels of images resized to %s, as the model's processor does, "
+            "not to %s, as dialect %s has it",
+            model.name,
+            _described(used),
+            _described(declared),
+            dialect.name,
+        )
+    return _with_frame(model, used)
+
+
+def with_known_frame(model: Model, earlier: Model) -> Model:
+    """The model as declared, with the frame that its processor was found to use earlier.
+
+    Plans have the declared frame, since a processor can be asked only when its model is loaded.
+    """
+    if earlier.frame_from is None or model.dialect.name != earlier.dialect.name:
+        return model
+    return _with_frame(model, earlier.dialect.frame)
+
+
+def _with_frame(model: Model, frame: Frame) -> Model:
+    dialect = msgspec.structs.replace(model.dialect, frame=frame)
+    return msgspec.structs.replace(model, dialect=dialect, frame_from="processor")
+
+
+def _described(frame: SmartResized) -> str:
+    return f"multiples of {frame.factor}, {frame.min_pixels} to {frame.max_pixels} pixels in all"
 
 
 def _override(generation: Generation, overrides: Overrides) -> Generation:

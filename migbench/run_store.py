@@ -28,6 +28,7 @@ from migbench.manifests import Status as Status
 from migbench.manifests import following, others_than, write_manifest
 from migbench.manifests import read_manifest as read_manifest
 from migbench.manifests import write_json as write_json
+from migbench.models import Model, with_known_frame
 from migbench.provenance.sealing import End
 from migbench.served import Servers
 from migbench.settings import Settings, differences
@@ -192,6 +193,23 @@ class RunStore(Run):
         others = [other.servers for other in self.manifest.others if other.servers]
         return others[-1] if others else {}
 
+    def know_model(self, model: Model) -> None:
+        """Record the model as it is run, which may be known only when it is loaded.
+
+        Raises `UsageError` where the run's answers were given in another frame of pixels.
+        """
+        known = self.settings.model
+        if model == known:
+            return
+        if known.frame_from is not None and self.lines:
+            raise UsageError(
+                f"{self.folder}: was made with a processor that resizes images to "
+                f"{known.dialect.frame}, and it is now to {model.dialect.frame}; choose another "
+                "--out, or take the checkpoint and the settings of then"
+            )
+        settings = msgspec.structs.replace(self.settings, model=model)
+        self._write(msgspec.structs.replace(self.manifest, settings=settings))
+
     def _write(self, manifest: Manifest) -> None:
         self.manifest = write_manifest(self.folder, manifest, self._end)
 
@@ -213,6 +231,7 @@ def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
         wall_seconds: float | None = 0.0
         if (folder / MANIFEST).exists():
             old = read_manifest(folder)
+            manifest = _with_known_frame(manifest, old)
             _refuse_changes(folder, old, manifest)
             wall_seconds = old.wall_seconds
             manifest = following(manifest, old)
@@ -283,6 +302,13 @@ def cut_torn_line(path: Path) -> End:
             end = end.after(line)
         file.truncate(kept)
     return end
+
+
+def _with_known_frame(manifest: Manifest, old: Manifest) -> Manifest:
+    """The manifest of a run that goes on, with the frame that the processor was found to use."""
+    model = with_known_frame(manifest.settings.model, old.settings.model)
+    settings = msgspec.structs.replace(manifest.settings, model=model)
+    return msgspec.structs.replace(manifest, settings=settings)
 
 
 def _refuse_changes(folder: Path, old: Manifest, new: Manifest) -> None:

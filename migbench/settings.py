@@ -102,6 +102,7 @@ def _comparable_model(model: Model, serving: Iterable[str]) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(model)
     del plain["corrections"]  # They are applied when scoring.
     del plain["dialect"]["structural_tokens"]  # What is asked does not hold them.
+    del plain["frame_from"]  # The frame itself is compared.
     for name in serving:
         _drop(plain["settings"], name)
     return plain

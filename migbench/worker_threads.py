@@ -27,6 +27,11 @@ class InThreads:
         self.needs_images = getattr(plain, "needs_images", True)
         self._threads = DaemonThreads(self.capacity, "adapter")
 
+    @property
+    def resizing(self) -> Any:
+        """What the class says of its image processor, if anything."""
+        return getattr(self._plain, "resizing", None)
+
     async def answer(self, request: Request) -> Answer:
         """What the class answers, as it answers it; raises what it raises."""
         loop = asyncio.get_running_loop()

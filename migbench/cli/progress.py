@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from types import TracebackType
 from typing import Never, Self
 
@@ -12,7 +13,7 @@ from migbench.benchmark import Plan, make_judge
 from migbench.questions import Question
 from migbench.run_store import AnswerLine, RunStore
 from migbench.runner import Progress
-from migbench.scoring import Outcome, judge
+from migbench.scoring import Judge, Outcome, judge
 from migbench.watchdog import seconds_text
 
 
@@ -21,9 +22,9 @@ class ProgressBar:
 
     def __init__(self, plan: Plan, protocol: str, corrections: bool) -> None:
         """Show nothing yet."""
-        settings = plan.settings
-        correction = settings.model.corrections if corrections else None
-        self._judge = make_judge(settings, protocol, correction, plan.data.images)
+        self._protocol = protocol
+        self._correction = plan.settings.model.corrections if corrections else None
+        self._images = plan.data.images
         self._total = len(plan.questions)
         self._bar: tqdm[Never] | None = None
         self._hits = 0
@@ -58,8 +59,13 @@ class ProgressBar:
             # Nobody looks: judging would be for nothing.
             return Progress(on_slow=on_slow)
 
+        @cache
+        def judging() -> Judge:
+            # What decides on reading may be known only when the model is loaded.
+            return make_judge(store.settings, self._protocol, self._correction, self._images)
+
         def on_question(question: Question, line: AnswerLine) -> None:
-            for judgement in judge(self._judge, [question], store.lines):
+            for judgement in judge(judging(), [question], store.lines):
                 self._targets += 1
                 self._hits += judgement.outcome is Outcome.HIT
                 self._errors += judgement.outcome is Outcome.MODEL_ERROR

@@ -50,7 +50,7 @@ def prepare(model: Model, folder: Path, image_sets: int) -> Plan:
 
 def diagnose(plan: Plan, run: Run) -> Diagnosis:
     """What the answers to the doctor's scenes show."""
-    settings, annotations = plan.settings, plan.annotations
+    settings, annotations = run.settings, plan.annotations
     dialect, model = settings.model.dialect, settings.model
     lines = run.lines_of(question.id for question in plan.questions)
     found = written(settings, plan.questions, lines)

@@ -25,8 +25,8 @@ from migbench.dialects import find_dialect
 from migbench.event_loop import EventLoop
 from migbench.general.answer_log import AnswerLog
 from migbench.general.requests import to_request
-from migbench.messages import Generation, ModelError, Request
-from migbench.models import Model, Overrides, resolve_model
+from migbench.messages import Generation, ModelError, Request, Resizing
+from migbench.models import Model, Overrides, resizing_of_adapter, resolve_model
 from migbench.plain_text import describe
 from migbench.run_store import AnswerLine
 from migbench.runner import GIVE_UP_AFTER, request_key
@@ -135,6 +135,11 @@ class Asked:
             raise ModelError(failure.message) from failure
         self._answers.answered(line, checked)
         return checked.answer.text
+
+    @property
+    def resizing(self) -> Resizing | None:
+        """How the model's image processor resizes, where the adapter can ask it."""
+        return resizing_of_adapter(self._adapter)
 
     @property
     def image_mark(self) -> str:

@@ -22,7 +22,7 @@ from migbench.general.declared import declared
 from migbench.general.harness import evaluate, figure, lmms_eval_version, quiet_output
 from migbench.general.suites import Benchmark, check_data
 from migbench.json_files import read_json
-from migbench.models import Model
+from migbench.models import Model, with_known_frame, with_resizing
 from migbench.run_log import RUN_LOG
 from migbench.run_store import ANSWERS, LOCK, Environment, hold, write_json
 from migbench.settings import model_differences
@@ -85,13 +85,16 @@ def measure(
         todo = [each for each in chosen if not _is_done(run, each, limit, engine)]
         if not todo:
             return run
-        with open_log(out / ANSWERS) as answers, quiet_output(), declared(model.dialect, data):
+        with open_log(out / ANSWERS) as answers, quiet_output():
             asked = model_class()(model, answers=answers, generation=run.generation)
             try:
-                for each in todo:
-                    asked.watching = watch(each)
-                    found = _measured(asked, each, data, limit, out, engine)
-                    run = _kept(run, out, each, found)
+                used = with_resizing(model, asked.resizing)
+                run = msgspec.structs.replace(run, model=used)
+                with declared(used.dialect, data):
+                    for each in todo:
+                        asked.watching = watch(each)
+                        found = _measured(asked, each, data, limit, out, engine)
+                        run = _kept(run, out, each, found)
             finally:
                 asked.close()
         return run
@@ -101,6 +104,7 @@ def _begun(out: Path, model: Model, generation: dict[str, Any]) -> GeneralRun:
     """The run in this folder, if it is this model's, or a new one."""
     if (out / MANIFEST).exists():
         run = read_general_run(out)
+        model = with_known_frame(model, run.model)
         changes = model_differences(run.model, model, serving_settings(model.adapter))
         changes += [("generation", run.generation, generation)] * (run.generation != generation)
         if changes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from migbench.dialects import Dialect, find_dialect, load_dialects
 from migbench.environment import current_environment
 from migbench.manifests import Environment, Manifest
@@ -71,6 +73,8 @@ def _dialect(model: Model) -> Iterator[Finding]:
         yield remark("dialect", f"dialect {made.name}: is not known here; the manifest's is used")
         return
     now = find_dialect(made.name).with_pixels(model.pixels.min, model.pixels.max)
+    if model.frame_from is not None:
+        now = msgspec.structs.replace(now, frame=made.frame)
     if fields := _differing(made, now):
         yield changed(
             "dialect",

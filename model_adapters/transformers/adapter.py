@@ -22,6 +22,7 @@ from migbench.messages import (
     describe,
 )
 from model_adapters.checks import is_positive, require_positive
+from model_adapters.resizing import resizing_of
 from model_adapters.transformers.generation import ChatModel
 from model_adapters.transformers.loading import load
 from model_adapters.transformers.prompts import Prompt
@@ -102,6 +103,7 @@ class TransformersAdapter:
         )
         if add_vision_id and "add_vision_id" not in str(loaded.processor.chat_template):
             raise AdapterError(f"{checkpoint}: its chat template does not know add_vision_id")
+        self.resizing = resizing_of(loaded.processor.image_processor)
         self._chat = ChatModel(
             loaded,
             batch_size=batch_size,

@@ -17,6 +17,7 @@ from typing import Any
 from migbench.messages import AdapterError, Answer, Request
 from model_adapters.checkpoints import folder_or_hub_id
 from model_adapters.checks import require_positive
+from model_adapters.resizing import resizing_of
 from model_adapters.vllm import prompts
 from model_adapters.vllm.arguments import SERVING_ARGUMENTS, engine_arguments
 from model_adapters.vllm.images import ImageDecoder
@@ -110,6 +111,9 @@ class VllmAdapter:
         self._most_at_once: int = most_at_once
         self._template_settings = {"add_vision_id": True} if add_vision_id else {}
         self._engine = start(arguments, lora=lora)
+        self.resizing = resizing_of(
+            self._engine.image_processor(), arguments.get("mm_processor_kwargs")
+        )
         self._images = ImageDecoder(
             threads=preparing_threads, cache_bytes=int(image_cache_mb * 2**20)
         )

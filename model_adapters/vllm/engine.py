@@ -60,6 +60,13 @@ class Engine:
         """Raise `ModelError` where the text holds what the checkpoint does not take for text."""
         refuse_structure(request, self._structure)
 
+    def image_processor(self) -> Any:
+        """The checkpoint's image processor, as vLLM has loaded it; None where it shows none."""
+        try:
+            return self._running().renderer.get_mm_processor().info.get_image_processor()
+        except (AttributeError, ValueError):  # of families whose processor is vLLM's own
+            return None
+
     async def prepare(
         self, chat: Sequence[Mapping[str, Any]], template_settings: Mapping[str, Any]
     ) -> Any:
