@@ -117,10 +117,19 @@ def encode(image: Image) -> bytes:
 
 
 def _opened(file: IO[bytes]) -> Any:
-    """Pillow's image, untyped: its formats add members. Raises ValueError for too many pixels."""
-    from PIL import Image as Pillow
+    """Pillow's image, untyped: its formats add members.
 
-    image = Pillow.open(file, formats=FORMATS)
+    Raises ValueError for other formats, and for too many pixels.
+    """
+    from PIL import Image as Pillow
+    from PIL import UnidentifiedImageError
+
+    try:
+        image: Any = Pillow.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"it is no whole file of a known format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        ) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         image.close()

@@ -12,6 +12,7 @@ from command_line import migbench
 from data_files import record, write_annotations, write_images
 from PIL import Image
 
+from migbench import image_decoding
 from migbench.data import image_check
 from migbench.data.annotations import Annotations
 from migbench.data.image_check import Fault
@@ -19,10 +20,12 @@ from migbench.data.images import DataLocation, ImageFolder, locate_data
 from migbench.data.inspection import BoxDefect, Duplicate, IdCollision, Report, check
 from migbench.data.statistics import ImagesShown, TaskStatistics, count
 from migbench.errors import DataError
+from migbench.messages import ImageFile
 from migbench.mini import render
 from migbench.tasks import load_tasks
 
 NAMES = ("images/a.png", "images/b.png")
+SIZE = (40, 30)
 
 # --- the published files --------------------------------------------------------------------------
 
@@ -231,7 +234,7 @@ def cut_short(path: Path) -> None:
 
 
 def test_images_that_are_there_are_no_fault(tmp_path: Path) -> None:
-    write_images(tmp_path, NAMES)
+    write_images(tmp_path, NAMES, size=SIZE)
     report = check_folder(tmp_path, decode=True)
     assert report.usable
     assert report.images is not None
@@ -239,14 +242,14 @@ def test_images_that_are_there_are_no_fault(tmp_path: Path) -> None:
 
 
 def test_missing_images_make_a_data_set_unusable(tmp_path: Path) -> None:
-    write_images(tmp_path, NAMES[:1])
+    write_images(tmp_path, NAMES[:1], size=SIZE)
     report = check_folder(tmp_path)
     assert faults(report) == {NAMES[1]: Fault.MISSING}
     assert report.unusable_because == ("missing images: 1 of 2",)
 
 
 def test_a_file_that_is_no_image_is_unreadable(tmp_path: Path) -> None:
-    write_images(tmp_path, NAMES)
+    write_images(tmp_path, NAMES, size=SIZE)
     (tmp_path / NAMES[1]).write_text("not an image")
     report = check_folder(tmp_path)
     assert faults(report) == {NAMES[1]: Fault.UNREADABLE}
@@ -260,19 +263,43 @@ def test_a_damaged_image_is_found_when_its_pixels_are_read(tmp_path: Path) -> No
     assert faults(check_folder(tmp_path, decode=True)) == {NAMES[0]: Fault.UNREADABLE}
 
 
-def test_images_of_very_many_pixels_are_told_and_those_that_pillow_refuses_unusable(
+def test_images_of_very_many_pixels_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(image_decoding, "MAX_PIXELS", 1200)
     write_images(tmp_path, [NAMES[0]], size=(30, 40))
-    write_images(tmp_path, [NAMES[1]], size=(50, 50))
+    write_images(tmp_path, [NAMES[1]], size=(30, 41))
     report = check_folder(tmp_path)
-    assert faults(report) == {NAMES[0]: Fault.OVERSIZED, NAMES[1]: Fault.UNREADABLE}
+    assert faults(report) == {NAMES[1]: Fault.UNREADABLE}
     assert report.unusable_because == ("unreadable images: 1 of 2",)
 
 
+@pytest.mark.parametrize("size", [(8001, 40), (40, 8001)])
+@pytest.mark.parametrize("decode", [True, False])
+def test_images_that_some_models_refuse_limit_who_can_be_asked(
+    tmp_path: Path, size: tuple[int, int], decode: bool
+) -> None:
+    write_images(tmp_path, NAMES[:1], size=(8000, 40))
+    write_images(tmp_path, NAMES[1:], size=size)
+    report = check_folder(tmp_path, decode=decode)
+    assert faults(report) == {NAMES[1]: Fault.THIN}
+    assert report.usable
+    assert report.limited_because == ("thin images: 1 of 2",)
+
+
+def test_what_is_shown_otherwise_elsewhere_is_named_and_limits_nobody(tmp_path: Path) -> None:
+    write_images(tmp_path, NAMES[:1], size=(28, 28))
+    Image.new("RGBA", (40, 30)).save(tmp_path / NAMES[1])
+    report = check_folder(tmp_path)
+    assert faults(report) == {NAMES[1]: Fault.CONVERTED}
+    assert report.usable
+    assert not report.limited_because
+    write_images(tmp_path, NAMES[1:], size=(27, 40))
+    assert faults(check_folder(tmp_path)) == {NAMES[1]: Fault.SMALL}
+
+
 def test_large_files_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_images(tmp_path, NAMES)
+    write_images(tmp_path, NAMES, size=SIZE)
     monkeypatch.setattr(image_check, "MAX_BYTES", (tmp_path / NAMES[0]).stat().st_size)
     (tmp_path / NAMES[1]).write_bytes((tmp_path / NAMES[1]).read_bytes() + b"\0")
     report = check_folder(tmp_path)
@@ -281,8 +308,8 @@ def test_large_files_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_image_behind_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    write_images(tmp_path, ["outside.png"])
-    write_images(tmp_path / "data", NAMES[:1])
+    write_images(tmp_path, ["outside.png"], size=SIZE)
+    write_images(tmp_path / "data", NAMES[:1], size=SIZE)
     (tmp_path / "data" / NAMES[1]).symlink_to(tmp_path / "outside.png")
     report = check_folder(tmp_path / "data")
     assert faults(report) == {NAMES[1]: Fault.REFUSED}
@@ -294,15 +321,15 @@ def test_an_image_behind_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> 
 def test_each_distinct_image_is_looked_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_images(tmp_path, NAMES)
+    write_images(tmp_path, NAMES, size=SIZE)
     opened: list[str] = []
-    original_open = Image.open
+    original_open = ImageFile.open
 
-    def counted_open(path: Path) -> Image.Image:
-        opened.append(path.name)
-        return original_open(path)
+    def counted_open(image: ImageFile) -> Image.Image:
+        opened.append(Path(image.name).name)
+        return original_open(image)
 
-    monkeypatch.setattr(Image, "open", counted_open)
+    monkeypatch.setattr(ImageFile, "open", counted_open)
     records = [record(question=f"{n}", images=[*NAMES, *NAMES, f"./{NAMES[0]}"]) for n in range(3)]
     file = write_annotations(tmp_path / "data.json", *records)
     seen: list[tuple[int, int]] = []
@@ -317,7 +344,7 @@ def test_images_may_be_absent_altogether_but_not_in_part(tmp_path: Path) -> None
     assert check(locate_data(file), images_required=False).usable
     assert not check(locate_data(file), images_required=True).usable
 
-    write_images(tmp_path, NAMES[:1])
+    write_images(tmp_path, NAMES[:1], size=SIZE)
     assert not check(locate_data(file), images_required=False).usable
 
 
@@ -329,7 +356,7 @@ def data(tmp_path: Path) -> Path:
     """The folder of a sound data set."""
     folder = tmp_path / "data"
     write_annotations(folder / "MIG_data.json", record())
-    write_images(folder, NAMES)
+    write_images(folder, NAMES, size=SIZE)
     return folder
 
 

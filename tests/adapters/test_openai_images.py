@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from PIL import Image
 
+from migbench.image_decoding import MAX_BYTES
 from migbench.messages import ImageFile, ModelError
 from model_adapters.openai.images import ImageEncoder, file_url
 
@@ -50,13 +51,13 @@ async def test_original_bytes_are_encoded_under_the_type_that_they_declare(
 
 
 @pytest.mark.asyncio
-async def test_files_that_no_server_takes_are_named(tmp_path: Path) -> None:
+async def test_files_that_are_no_image_are_named(tmp_path: Path) -> None:
     encoder = ImageEncoder(cache_bytes=10**6)
     (tmp_path / "a.tiff").write_bytes(b"II*\x00 and so on")
     (tmp_path / "empty.png").write_bytes(b"")
     for name, path, reason in [
-        ("a.tiff", tmp_path / "a.tiff", "first bytes are no PNG, JPEG"),
-        ("empty.png", tmp_path / "empty.png", "first bytes are no PNG, JPEG"),
+        ("a.tiff", tmp_path / "a.tiff", "cannot be decoded"),
+        ("empty.png", tmp_path / "empty.png", "cannot be decoded"),
         ("gone.png", tmp_path / "gone.png", "cannot be read"),
         ("none.png", None, "the run has no image folder"),
     ]:
@@ -177,14 +178,15 @@ async def test_a_relative_path_is_made_absolute(
 @pytest.mark.asyncio
 async def test_by_path_no_file_is_read_whole_and_a_false_one_is_named(tmp_path: Path) -> None:
     encoder = ImageEncoder(file_url, cache_bytes=10**6)
-    (tmp_path / "large.bmp").write_bytes(b"BM" + b"\0" * 10)
+    picture(tmp_path, "large.bmp", "BMP")
     with (tmp_path / "large.bmp").open("r+b") as file:
-        file.truncate(2**40)  # A hole: no memory would hold what it reads as.
-    await encoder.encode([ImageFile("large.bmp", tmp_path / "large.bmp")])
+        file.truncate(MAX_BYTES)  # A hole: to read it would take a while.
+    (url,) = await encoder.encode([ImageFile("large.bmp", tmp_path / "large.bmp")])
+    assert url.prefix == "file://"
     (tmp_path / "a.tiff").write_bytes(b"II*\x00 and so on")
     (tmp_path / "folder.png").mkdir()
     for name, path, reason in [
-        ("a.tiff", tmp_path / "a.tiff", "first bytes are no PNG, JPEG"),
+        ("a.tiff", tmp_path / "a.tiff", "cannot be decoded"),
         ("folder.png", tmp_path / "folder.png", "cannot be read"),
         ("gone.png", tmp_path / "gone.png", "cannot be read"),
         ("none.png", None, "the run has no image folder"),
