@@ -57,9 +57,14 @@ def write_annotations(path: Path, *records: object) -> Path:
     return path
 
 
-def write_images(folder: Path, names: Iterable[str], size: tuple[int, int] = (8, 6)) -> None:
+def write_images(
+    folder: Path,
+    names: Iterable[str],
+    size: tuple[int, int] = (8, 6),
+    kind: str | None = None,
+) -> None:
     """Plain images of these names below the folder."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", size).save(path)
+        Image.new("RGB", size).save(path, kind)

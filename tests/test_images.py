@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from command_line import migbench
 from data_files import record, write_annotations, write_images
 
-from migbench.data.images import ANNOTATION_FILES, ImageFolder, locate_data
-from migbench.errors import DataError, UsageError
+from migbench.data.images import ANNOTATION_FILES, ImageFolder, ImageSearch, locate_data
+from migbench.errors import DataError, ModelError, UsageError
 from migbench.messages import ImageFile
 
 PUBLISHED = "MIG-Bench/images/common/a.png"
@@ -60,6 +62,73 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, exists: bool) -> No
     (tmp_path / "data" / "images").symlink_to(tmp_path / "outside")
     with pytest.raises(DataError, match=r"image images/a\.png: leads out of .*--images"):
         ImageFolder(tmp_path / "data").file("images/a.png")
+
+
+def linked_data(folder: Path) -> Path:
+    """A data set whose images are links into a cache under other names; gives the cache."""
+    write_images(folder / "cache", ["0123", "4567"], kind="PNG")
+    write_annotations(folder / "data" / "data.json", record())
+    (folder / "data" / "images").mkdir()
+    for name, blob in (("a", "0123"), ("b", "4567")):
+        (folder / "data" / "images" / f"{name}.png").symlink_to(folder / "cache" / blob)
+    return folder / "cache"
+
+
+def test_links_out_of_the_folder_are_followed_where_the_user_says_so(tmp_path: Path) -> None:
+    cache = linked_data(tmp_path)
+    data = tmp_path / "data" / "data.json"
+    location = locate_data(data, ImageSearch(follow_links=True))
+    assert location.image("images/a.png").path == (cache / "0123").resolve()
+    with pytest.raises(DataError, match="--follow-links"):
+        locate_data(data).image("images/a.png")
+
+
+def test_links_into_the_named_folder_are_followed_and_no_others(tmp_path: Path) -> None:
+    cache = linked_data(tmp_path)
+    write_images(tmp_path, ["secret.png"])
+    (tmp_path / "data" / "images" / "c.png").symlink_to(tmp_path / "secret.png")
+    write_images(tmp_path / "data", ["images/d.png"])
+    location = locate_data(tmp_path / "data" / "data.json", cache)
+    assert location.image("images/b.png").path == (cache / "4567").resolve()
+    for name in ("images/c.png", "images/d.png", "images/none.png"):
+        path = location.image(name).path
+        assert path is not None
+        assert not path.exists()
+
+
+def test_links_are_followed_to_regular_files_alone(tmp_path: Path) -> None:
+    linked_data(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for name, target in (("p", tmp_path / "pipe"), ("z", Path("/dev/zero")), ("f", tmp_path)):
+        (tmp_path / "data" / "images" / name).symlink_to(target)
+        folder = ImageFolder(tmp_path / "data", follow_links=True)
+        assert folder.file(f"images/{name}").path == folder.root.resolve() / "images" / name
+        with pytest.raises(ModelError):
+            folder.file(f"images/{name}").read()
+
+
+def test_data_check_tells_what_is_refused_and_takes_both_ways_out(tmp_path: Path) -> None:
+    cache = linked_data(tmp_path)
+    data = tmp_path / "data" / "data.json"
+    refused = migbench("data", "check", data)
+    assert refused.status == 2
+    assert "--follow-links" in refused.out
+    assert migbench("data", "check", data, "--images", cache).status == 0
+    assert migbench("data", "check", data, "--follow-links").status == 0
+
+
+def test_a_stored_run_is_no_permission_to_follow_links(tmp_path: Path) -> None:
+    linked_data(tmp_path)
+    run, page = tmp_path / "run", tmp_path / "page.html"
+    made = migbench(
+        *("run", "--model", "whole-image", "--data", tmp_path / "data" / "data.json"),
+        *("--follow-links", "--out", run),
+    )
+    assert made.status == 0
+    assert migbench("report", run, "--out", page).status == 0
+    assert "data:image/jpeg;" not in page.read_text(encoding="utf-8")
+    assert migbench("report", run, "--out", page, "--follow-links").status == 0
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg;") == 2
 
 
 def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:

@@ -61,6 +61,40 @@ def numbers(page: bytes) -> dict[str, str]:
     return dict(re.findall(r'"name":"images/([^"]*)"[^}]*"full":"image/(\d+)"', page.decode()))
 
 
+def test_a_link_is_judged_when_its_image_is_served(viewer: Viewer, tmp_path: Path) -> None:
+    _, page = ask(viewer, "/")
+    name, number = next(iter(numbers(page).items()))
+    image = next((tmp_path / "data").rglob(name))
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (31, 17), "red").save(secret)
+    image.unlink()
+    image.symlink_to(secret)
+    for kind in ("image", "thumbnail"):
+        response, content = ask(viewer, f"/{kind}/{number}")
+        assert response.status == 404
+        assert b"leads out of" in content
+    # Within the folder, links may lead to what they like.
+    other = image.with_name("other.png")
+    Image.new("RGB", (31, 17), "blue").save(other)
+    image.unlink()
+    image.symlink_to(other)
+    _, content = ask(viewer, f"/image/{number}")
+    assert content == other.read_bytes()
+
+
+def test_a_browser_is_shown_what_the_model_saw(viewer: Viewer, tmp_path: Path) -> None:
+    _, page = ask(viewer, "/")
+    name, number = next(iter(numbers(page).items()))
+    path = next((tmp_path / "data").rglob(name))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40), "red").save(path, exif=exif)
+    response, content = ask(viewer, f"/image/{number}")
+    assert response.headers["Content-Type"] == "image/png"
+    with Image.open(io.BytesIO(content)) as shown:
+        assert (shown.size, shown.getexif().get(0x0112)) == ((60, 40), None)
+
+
 def test_the_page_and_its_images(viewer: Viewer, data: Annotations) -> None:
     response, page = ask(viewer, "/")
     assert response.status == 200
