@@ -32,9 +32,12 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "images.md"
 def vllm_decodes(image: Image.Image) -> Pixels:
     """As vLLM has done since June 2026: turned by EXIF, transparency on white, all else by Pillow.
 
-    Source: ``ImageMediaIO.load_bytes`` and ``convert_image_mode`` of vLLM 0.32.
+    Source: ``ImageMediaIO.load_bytes`` and ``convert_image_mode`` of vLLM 0.32, which take what is
+    RGB already as it is. `tests/in_vllm/test_images.py` holds this against them.
     """
     image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB":
+        return np.asarray(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layered = image.convert("RGBA")
         image = Image.new("RGB", image.size, (255, 255, 255))

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from command_line import migbench
+from image_kinds import KINDS, write
 from lmms_models import FAILED, Chat, register
+from PIL import Image, ImageOps
 
 from migbench.lmms_eval.failures import FAILURE as FAILURE_OF_THE_TASKS
 from migbench.messages import AdapterError, Answer, Generation, ImageFile, ModelError, Request
@@ -200,6 +202,21 @@ def test_answers_that_are_all_the_same_prove_nothing(images: list[ImageFile]) ->
 
 
 # --- images and settings --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("images", ["path", "decoded"])
+def test_a_class_that_opens_files_itself_shows_what_we_do(
+    tmp_path: Path, kind: str, images: str
+) -> None:
+    file, _ = write(tmp_path, kind)
+    adapter = LmmsEvalAdapter("chat", images=images)
+    assert isinstance(answers(adapter, [asking(file, "?")])[0], Answer)
+    (url, *_) = (part["url"] for part in Chat.latest.messages[0][-1]["content"] if "url" in part)
+    opened = Image.open(url) if isinstance(url, str) else url
+    assert isinstance(url, str) == (images == "path" and file.difference() is None)
+    shown = ImageOps.exif_transpose(opened).convert("RGB")
+    assert (shown.size, shown.tobytes()) == (file.open().size, file.open().tobytes())
 
 
 def test_images_and_texts_keep_their_order(images: list[ImageFile]) -> None:
