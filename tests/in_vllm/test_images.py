@@ -35,7 +35,8 @@ def test_the_stand_in_for_vllm_is_right(tmp_path: Path) -> None:
         file, _ = write(tmp_path, kind)
         decoded = ImageMediaIO().load_bytes(file.read()).media
         assert file.path is not None
-        assert np.array_equal(np.asarray(decoded), vllm_decodes(Image.open(file.path))), kind
+        with Image.open(file.path) as image:
+            assert np.array_equal(np.asarray(decoded), vllm_decodes(image)), kind
 
 
 def test_the_engine_resizes_as_it_says(
