@@ -31,6 +31,7 @@ from migbench.questions import Question, Strategy
 from migbench.run_store import MANIFEST, Lines, Run, RunStore, Status, open_run
 from migbench.runner import Progress, Runner
 from migbench.scoring import (
+    DEFAULT_PROTOCOL,
     PROTOCOLS,
     Bootstrap,
     DifficultySplit,
@@ -218,7 +219,7 @@ class ScoredRun:
 def score_run(
     run: Run,
     *,
-    protocol: str = "standard",
+    protocol: str = DEFAULT_PROTOCOL,
     corrections: bool = True,
     annotations: Path | None = None,
     images: Images = None,

@@ -7,17 +7,20 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pandas
 import pytest
 from command_line import migbench
 from data_files import record, write_annotations
 
+from migbench.cli import cli
 from migbench.data.annotations import read_annotations
 from migbench.mini import render
 from migbench.run_store import Run
-from migbench.scoring import Flag, Outcome
+from migbench.scoring import PROTOCOLS, Flag, Outcome
 from migbench.tasks import load_tasks
 
 
@@ -264,13 +267,34 @@ def test_a_run_needs_a_place(mini: Path) -> None:
 
 def test_perfect_answers_score_a_hundred(mini: Path, tmp_path: Path) -> None:
     run = imported(mini, answers_file(mini, tmp_path / "a.jsonl"), tmp_path / "run")
-    for protocol in ("standard", "released"):
+    for protocol in PROTOCOLS:
         done = migbench("score", run, "--protocol", protocol, "--json", tmp_path / "s.json")
         assert done.status == 0
         scores = json.loads((tmp_path / "s.json").read_text())
         assert scores["protocol"] == protocol
         assert {task["acc@0.7"] for task in scores["tasks"].values()} == {100.0}
         assert scores["macro"]["mean_iou"] > 0.97
+
+
+def test_whatever_scores_a_run_offers_every_protocol() -> None:
+    offered = {
+        name: tuple(option.type.choices)
+        for name, command in every_command(cli, "")
+        for option in command.params
+        if option.name == "protocol" and isinstance(option.type, click.Choice)
+    }
+    named = "run score table compare plot report view export published-show difficulty-make"
+    assert offered == dict.fromkeys(named.split(), tuple(PROTOCOLS))
+
+
+def every_command(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{name}-")
+        elif command is not None:
+            yield prefix + name, command
 
 
 def test_the_scores_file_has_every_key(guess: Path, tmp_path: Path) -> None:

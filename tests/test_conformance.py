@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judging import instance, judged
 
-from migbench.boxes import iou
+from migbench.boxes import Box, iou
 from migbench.corrections import Correction
 from migbench.data.annotations import Annotations
 from migbench.dialects import ask, find_dialect
 from migbench.evaluators import EVALUATORS
 from migbench.messages import ImageFile
 from migbench.models import load_profiles
-from migbench.scoring.released import parse
+from migbench.scoring.protocols.released import parse
 from migbench.strategies import find_strategy
 
 
@@ -93,6 +94,58 @@ def as_published(
 )
 def test_the_published_reading_by_example(answer: str, boxes: list[tuple[float, ...]]) -> None:
     assert parse(answer) == boxes
+
+
+@pytest.mark.parametrize(
+    ("column", "profile"), [("univg", "qwen2-vl-7b"), ("univg_migician", "migician")]
+)
+def test_every_answer_is_scored_as_by_the_fork(shared: Path, column: str, profile: str) -> None:
+    rows = golden(shared, "univg_parse_and_iou")
+    correction = load_profiles()[profile].corrections
+    differing = []
+    for row in rows:
+        target = instance(box=Box(*(edge / 1000 for edge in row["ground_truth"])))
+        found = judged(row["response"], target=target, protocol="univg", correction=correction)
+        box = [round(1000 * edge, 6) for edge in found.prediction.box or Box(0, 0, 0, 0)]
+        if {"box": box, "iou": found.iou} != row[column]:
+            differing.append((row, box, found.iou))
+    assert differing == []
+    assert len(rows) == 4000
+
+
+@pytest.mark.parametrize(
+    ("answer", "box", "iou"),
+    [
+        pytest.param("(200,200),(600,400)", (0.2, 0.2, 0.6, 0.4), 0.5, id="whole-numbers"),
+        pytest.param("[0.2, 0.2, 0.6, 0.6]", None, 0.0, id="decimals-are-no-box"),
+        pytest.param("[200.0, 200.0, 600.0, 600.0]", None, 0.0, id="nor-large-ones"),
+        pytest.param("[0.2, 0.2, 0.6, 0.6] [200, 200, 600, 600]", None, 0.0, id="pattern-order"),
+        pytest.param(
+            "(200,200),(600,600) (1,2),(3,4)", (0.2, 0.2, 0.6, 0.6), 1.0, id="first-of-several"
+        ),
+        pytest.param(
+            "<think>(200,200),(600,600)</think>(1,2),(3,4)",
+            (0.2, 0.2, 0.6, 0.6),
+            1.0,
+            id="thought-and-all",
+        ),
+        pytest.param("nothing", None, 0.0, id="nothing"),
+    ],
+)
+def test_the_forks_scoring_by_example(answer: str, box: Any, iou: float) -> None:
+    found = judged(answer, protocol="univg")
+    assert (found.prediction.box, found.iou) == (box, iou)
+
+
+def test_the_fork_corrects_the_box_it_takes_of_several() -> None:
+    correction = load_profiles()["migician"].corrections
+    answer = "(200,200),(600,600) (1,2),(3,4)"
+    for protocol, box in {
+        "univg": (0.2, 0.21, 0.6, 0.66),
+        "released": (0.2, 0.2, 0.6, 0.6),
+    }.items():
+        found = judged(answer, protocol=protocol, correction=correction)
+        assert found.prediction.box == box
 
 
 # --- prompts --------------------------------------------------------------------------------------

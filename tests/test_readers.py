@@ -23,7 +23,7 @@ from migbench.dialects import Dialect, PromptSet, load_dialects, read
 from migbench.dialects.asking import rewrite
 from migbench.dialects.syntax import Syntax
 from migbench.messages import ImageFile, Size
-from migbench.scoring.released import parse
+from migbench.scoring.protocols.released import parse
 from migbench.yaml_files import read_yaml
 
 FAMILIES = load_dialects()

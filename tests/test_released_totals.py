@@ -1,4 +1,4 @@
-"""Whole runs scored under the released protocol: the published evaluator's own totals come out."""
+"""Whole runs under the published protocols: the totals of the evaluators themselves come out."""
 
 from __future__ import annotations
 
@@ -68,10 +68,7 @@ def unscaled(migician: Run) -> ScoredRun:
 @pytest.fixture(scope="module")
 def published(shared: Path) -> dict[str, dict[str, float]]:
     """The totals at the end of Migician's files, by task."""
-    totals: dict[str, dict[str, float]] = {}
-    for path in (shared / "real_outputs" / "migician").glob("*.json"):
-        totals |= json.loads(path.read_bytes())[-1]
-    return totals
+    return totals_of(shared / "real_outputs" / "migician")
 
 
 def hits(scores: TaskScores, accuracy: float | None) -> float:
@@ -115,6 +112,27 @@ def test_the_other_models_answers(imported: Imports) -> None:
     assert scored.scores.macro.at_50 == pytest.approx(30.64, abs=0.005)
     assert scored.scores.tasks["group_grounding"].outcomes[Outcome.HIT] == 335
     assert scored.scores.corrections == "none"
+
+
+def totals_of(folder: Path) -> dict[str, dict[str, float]]:
+    """The totals at the end of a model's files, by task."""
+    totals: dict[str, dict[str, float]] = {}
+    for path in folder.glob("*.json"):
+        totals |= json.loads(path.read_bytes())[-1]
+    return totals
+
+
+def test_the_fork_that_made_them_gives_their_own_totals(shared: Path, imported: Imports) -> None:
+    scores = score_run(imported("qwen2_vl", "qwen2-vl-7b"), protocol="univg").scores
+    totals = totals_of(shared / "real_outputs" / "qwen2_vl")
+    for task, one in scores.tasks.items():
+        assert hits(one, one.at_70) == pytest.approx(totals[task]["IOU@0.7"]), task
+        assert hits(one, one.at_50) == pytest.approx(totals[task]["IOU@0.5"]), task
+        assert hits(one, one.at_30) == pytest.approx(totals[task]["IOU@0.3"]), task
+        assert one.mean_iou == pytest.approx(totals[task]["AVE_IOU"] / one.n, abs=1e-9), task
+    assert scores.macro.at_50 == pytest.approx(30.02, abs=0.005)
+    assert scores.tasks["group_grounding"].outcomes[Outcome.HIT] == 310
+    assert scores.protocol == "univg"
 
 
 def test_scores_name_protocol_annotations_and_the_whole_macro(scaled: ScoredRun) -> None:

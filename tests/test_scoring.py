@@ -105,7 +105,7 @@ def test_named_images_are_counted_and_compared_with_the_targets() -> None:
 
 def test_repaired_truths_are_counted() -> None:
     targets = [instance(), instance(box=Box(0.6, 0.2, 0.2, 0.6)), instance(box=Box(0, 0, 1, 1.04))]
-    for protocol, repaired in {"standard": 2, "released": 0}.items():
+    for protocol, repaired in {"standard": 2, "released": 0, "univg": 0}.items():
         judgements = [judged(RIGHT, target=target, protocol=protocol) for target in targets]
         (scores,) = summarise_tasks(judgements, ["common_object"]).values()
         assert scores.repaired_truths == repaired

@@ -18,6 +18,7 @@ from migbench import dialects, models, tasks
 from migbench.dialects import dialect
 from migbench.mini import render
 from migbench.run_store import Environment, Manifest, open_run, read_manifest, write_json
+from migbench.scoring import PROTOCOLS
 
 MODEL = """
 import hashlib
@@ -422,6 +423,21 @@ def test_answers_of_two_checkpoints_are_found(run: Path) -> None:
 
     write_json(run / "run.json", mixed(read_manifest(run)))
     assert any("its answers are those of several models" in each for each in changed_in(run))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_scores_under_every_protocol_come_out_again(guess: Path, protocol: str) -> None:
+    scores = guess / "scores.json"
+    assert migbench("score", guess, "--protocol", protocol, "--json", scores).status == 0
+    done = migbench("verify", guess)
+    assert (done.status, f"({protocol}, " in done.out) == (0, True)
+
+
+def test_a_protocol_that_there_is_none_of_is_named(guess: Path) -> None:
+    (guess / "scores.json").write_text('{"protocol": "mine"}')
+    done = migbench("verify", guess)
+    assert done.status == 2
+    assert "protocol 'mine' is none of standard, released, univg" in done.out
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema": 1}', "[]"])

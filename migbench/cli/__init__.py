@@ -27,7 +27,7 @@ COMMANDS = {
     "run": "Ask a model the benchmark's questions, and score it.",
     "doctor": "Check how a model writes boxes, before a run is wasted on it.",
     "merge": "Join the shards of a run that several jobs have made.",
-    "score": "Score a stored run, under either protocol.",
+    "score": "Score a stored run, under one of the protocols.",
     "table": "Set runs, and the published rows, in the paper's layouts.",
     "compare": "Set runs side by side: accuracy, wins and losses, cost.",
     "report": "Write one page that shows every answer and box.",

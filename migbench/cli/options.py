@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from migbench.data.images import Images, ImageSearch
-from migbench.scoring import Bootstrap, read_split
+from migbench.scoring import DEFAULT_PROTOCOL, PROTOCOLS, Bootstrap, read_split
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,10 +73,10 @@ data_options = together(
 protocol_options = together(
     click.option(
         "--protocol",
-        type=click.Choice(["standard", "released"]),
-        default="standard",
+        type=click.Choice([*PROTOCOLS]),
+        default=DEFAULT_PROTOCOL,
         show_default=True,
-        help="standard: the declared convention; released: as the published evaluator scores.",
+        help="; ".join(f"{name}: {protocol.about}" for name, protocol in PROTOCOLS.items()) + ".",
     ),
     click.option(
         "--corrections",

@@ -23,7 +23,7 @@ from migbench.lmms_eval.questions import Reference, questions_by_id, read_once
 from migbench.messages import ImageFile
 from migbench.questions import Question, Strategy, image_sets
 from migbench.run_store import AnswerLine
-from migbench.scoring import PROTOCOLS, Judge, Judgement, Outcome, judge
+from migbench.scoring import DEFAULT_PROTOCOL, PROTOCOLS, Judge, Judgement, Outcome, judge
 from migbench.scoring.judging import HIT_AT
 from migbench.strategies import find_strategy
 
@@ -187,22 +187,26 @@ def process_results(document: Document, results: Sequence[str]) -> dict[str, Any
         for name, protocol in PROTOCOLS.items()
     }
     cluster = read_once(data.annotations).cluster_of(question.targets[0])
-    return {
-        name: _item(values, cluster)
-        for name, values in _values(judged["standard"], judged["released"])
-    }
+    return {name: _item(values, cluster) for name, values in _values(judged)}
 
 
 def _values(
-    standard: Sequence[Judgement], released: Sequence[Judgement]
+    judged: Mapping[str, Sequence[Judgement]],
 ) -> Iterator[tuple[str, list[float | None]]]:
-    """Every metric's name, and its value for each target, None where there is no answer."""
+    """Every metric's name, and its value for each target, None where there is no answer.
+
+    ``judged`` is by protocol: the default's metrics bear no name of it, of the others there is the
+    accuracy alone.
+    """
+    default = judged[DEFAULT_PROTOCOL]
     for threshold in (HIT_AT, 0.3, 0.7):
-        yield f"acc@{threshold}", [_hit(each, threshold) for each in standard]
-    yield "mean_iou", [None if _failed(each) else each.iou for each in standard]
-    yield f"released_acc@{HIT_AT}", [_hit(each, HIT_AT) for each in released]
+        yield f"acc@{threshold}", [_hit(each, threshold) for each in default]
+    yield "mean_iou", [None if _failed(each) else each.iou for each in default]
+    for protocol, judgements in judged.items():
+        if protocol != DEFAULT_PROTOCOL:
+            yield f"{protocol}_acc@{HIT_AT}", [_hit(each, HIT_AT) for each in judgements]
     for outcome in (Outcome.UNREADABLE, Outcome.MODEL_ERROR):
-        yield outcome.value, [float(each.outcome is outcome) for each in standard]
+        yield outcome.value, [float(each.outcome is outcome) for each in default]
 
 
 def _failed(judgement: Judgement) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -21,7 +21,7 @@ from migbench.provenance.findings import Finding, Weight, changed, remark
 from migbench.provenance.requests import request_findings
 from migbench.provenance.stored import stored_findings
 from migbench.run_store import Run
-from migbench.scoring import Bootstrap, Outcome
+from migbench.scoring import DEFAULT_PROTOCOL, PROTOCOLS, Bootstrap, Outcome
 
 SCORES = "scores.json"
 _SHOWN = 5
@@ -55,7 +55,7 @@ class Verification:
 class ScoredAs(msgspec.Struct, frozen=True):
     """How the scores in a run folder were made."""
 
-    protocol: Literal["standard", "released"] = "standard"
+    protocol: str = DEFAULT_PROTOCOL
     corrections: str = ""
     accepted_model_errors: bool = False
     bootstrap: Bootstrap | None = None
@@ -134,6 +134,9 @@ def how_scored(folder: Path, stored: dict[str, Any] | None) -> ScoredAs:
         how = msgspec.convert(stored or {}, ScoredAs)
     except msgspec.ValidationError as error:
         raise DataError(f"{folder / SCORES}: {error}") from error
+    if how.protocol not in PROTOCOLS:
+        known = ", ".join(PROTOCOLS)
+        raise DataError(f"{folder / SCORES}: protocol {how.protocol!r} is none of {known}")
     if how.bootstrap and how.bootstrap.draws > _MOST_DRAWS:
         raise DataError(f"{folder / SCORES}: more than {_MOST_DRAWS:,} resamples are not repeated")
     return how

@@ -7,7 +7,7 @@ from migbench.scoring.intervals import Reached, gathered, with_intervals
 from migbench.scoring.joining import Side
 from migbench.scoring.judging import Judge, Judgement, judge
 from migbench.scoring.outcomes import Flag, Outcome
-from migbench.scoring.protocols import PROTOCOLS, Protocol
+from migbench.scoring.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol
 from migbench.scoring.summary import (
     Scores,
     TaskScores,
@@ -18,6 +18,7 @@ from migbench.scoring.summary import (
 from migbench.scoring.uncertainty import Interval
 
 __all__ = [
+    "DEFAULT_PROTOCOL",
     "PROTOCOLS",
     "Bootstrap",
     "Comparison",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from migbench.boxes import Box, iou
+from migbench.boxes import Box
 from migbench.corrections import Correction
 from migbench.data.annotations import Instance
 from migbench.dialects import Dialect
@@ -100,7 +100,7 @@ def judge(judge: Judge, questions: Iterable[Question], lines: Lines) -> list[Jud
     found = [each for question in questions for each in judge.predict(question, lines)]
     found.sort(key=lambda each: each[0].index)
     truths = [judge.protocol.truth(instance) for instance, _, _ in found]
-    overlaps = _overlaps([prediction for _, _, prediction in found], truths)
+    overlaps = _overlaps(judge.protocol, [prediction for _, _, prediction in found], truths)
     return [
         Judgement(instance, line, prediction, truth, overlap, _outcome(prediction, overlap))
         for (instance, line, prediction), truth, overlap in zip(
@@ -127,10 +127,10 @@ def replay(
         number += 1
 
 
-def _overlaps(predictions: list[Prediction], truths: list[Box]) -> list[float]:
+def _overlaps(protocol: Protocol, predictions: list[Prediction], truths: list[Box]) -> list[float]:
     nothing = Box(0.0, 0.0, 0.0, 0.0)
     boxes = np.array([prediction.box or nothing for prediction in predictions]).reshape(-1, 4)
-    overlaps: list[float] = iou(boxes, np.array(truths).reshape(-1, 4)).tolist()
+    overlaps: list[float] = protocol.iou(boxes, np.array(truths).reshape(-1, 4)).tolist()
     return overlaps
 
 

@@ -22,6 +22,7 @@ from migbench.data.annotations import Annotations
 from migbench.provenance.identity import run_hash
 from migbench.report.excerpts import AROUND, HEAD, TAIL, WHOLE, excerpt
 from migbench.report.page import inline_json
+from migbench.scoring import PROTOCOLS
 
 
 @pytest.fixture
@@ -216,11 +217,11 @@ def test_a_run_that_is_not_complete_says_so(data: Annotations, tmp_path: Path) -
     assert gallery["said"][0][result["said"][-1]]["error"] == ["the server said no"]
 
 
-def test_the_part_that_was_read_is_known_under_both_protocols(
+def test_the_part_that_was_read_is_known_under_every_protocol(
     data: Annotations, tmp_path: Path
 ) -> None:
     make_run(tmp_path / "a", data, lambda each: f"Well: {truth(each)}, maybe.")
-    for protocol in ("standard", "released"):
+    for protocol in PROTOCOLS:
         gallery = data_of(report(tmp_path, tmp_path / "a", "--protocol", protocol))
         for target in gallery["targets"]:
             (result,) = target["results"]

@@ -7,6 +7,7 @@ the first counts. The truth is taken as it stands, defects included.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 
@@ -49,22 +50,29 @@ def parse(text: str) -> list[Box]:
     return [box for box, _ in _found(text)]
 
 
-def _found(text: str) -> list[tuple[Box, tuple[int, int]]]:
-    """The same, each with its start and end in the text."""
+Span = tuple[int, int]
+"""Where in a text a box stands: start and end, in characters."""
+
+
+def first_matches(text: str) -> list[re.Match[str]]:
+    """All matches of the first pattern that matches anything; none where nothing does."""
     for pattern in PATTERNS:
-        matches = [
-            ([float(digits) for digits in match.groups()], match.span())
-            for match in pattern.finditer(text)
-        ]
-        if len(matches) == 1:
-            ((values, span),) = matches
-            return [(Box(*(value / 1000 if value >= 1 else value for value in values)), span)]
-        if matches:
-            return [
-                (Box(*(value / 1000 if value > 1 else value for value in values)), span)
-                for values, span in matches
-            ]
+        if matches := list(pattern.finditer(text)):
+            return matches
     return []
+
+
+def _found(text: str) -> list[tuple[Box, Span]]:
+    """The boxes, each with its place in the text."""
+    matches = first_matches(text)
+    divides = operator.ge if len(matches) == 1 else operator.gt
+    return [
+        (
+            Box(*(n / 1000 if divides(n, 1) else n for n in map(float, match.groups()))),
+            match.span(),
+        )
+        for match in matches
+    ]
 
 
 def _dropped(answer: AnswerInContext) -> str:
@@ -80,19 +88,21 @@ def predict(answer: AnswerInContext) -> list[Prediction]:
     if dropped:
         kept = [place for place in kept if text[place] not in dropped]
         text = "".join(text[place] for place in kept)
-    found = _found(text)
-    boxes = [box for box, _ in found]
-    if not boxes:
-        reason = unread_reason(answer.text, truncated=answer.line.truncated)
-        return [Prediction(outcome=Outcome(reason.value))] * len(answer.asked)
-    flags = (Flag.EXTRA_BOXES,) if len(boxes) > len(answer.asked) else ()
-    given = [
-        Prediction(
-            box=answer.corrected(box, len(boxes)),
-            flags=flags,
-            span=(kept[start], kept[end - 1] + 1),
-        )
-        for box, (start, end) in found[: len(answer.asked)]
-    ]
-    missing = Prediction(outcome=Outcome.MISSING)
-    return given + [missing] * (len(answer.asked) - len(given))
+    found = [(box, (kept[start], kept[end - 1] + 1)) for box, (start, end) in _found(text)]
+    if not found:
+        return nothing_given(answer)
+    return given(answer, [(answer.corrected(box, len(found)), span) for box, span in found])
+
+
+def given(answer: AnswerInContext, found: Sequence[tuple[Box, Span]]) -> list[Prediction]:
+    """The boxes of an answer, in their order, as those that it is to give."""
+    wanted = len(answer.asked)
+    flags = (Flag.EXTRA_BOXES,) if len(found) > wanted else ()
+    predictions = [Prediction(box=box, flags=flags, span=span) for box, span in found[:wanted]]
+    return predictions + [Prediction(outcome=Outcome.MISSING)] * (wanted - len(predictions))
+
+
+def nothing_given(answer: AnswerInContext) -> list[Prediction]:
+    """What an answer without a box leaves of every one that it is to give."""
+    reason = unread_reason(answer.text, truncated=answer.line.truncated)
+    return [Prediction(outcome=Outcome(reason.value))] * len(answer.asked)
