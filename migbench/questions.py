@@ -33,12 +33,14 @@ class Asked:
 class Question:
     """One question about one image set.
 
-    ``text`` is worded as in the data set: with Qwen2-VL's tokens, boxes in thousandths.
+    ``text`` is worded as in the data set: with Qwen2-VL's tokens, boxes in thousandths. It may ask
+    to name every box's image (``wants_images``).
     """
 
     id: str
     asked: tuple[Asked, ...]
     text: str
+    wants_images: bool = False
 
     @cached_property
     def targets(self) -> tuple[Instance, ...]:
@@ -80,7 +82,9 @@ class Turn:
     """One exchange with the model: a text about some of the question's images (indices from 0).
 
     ``grounds`` says which of the question's boxes the answer gives, as indices into its ``asked``.
-    ``chosen_image`` is the one that an earlier step named, where that decides on this turn.
+    ``wants_images`` says that it asks to name every box's image. ``follows_choice`` says that an
+    earlier step asked for the image that decides on this turn, and ``chosen_image`` is the one that
+    was named there, if any.
     """
 
     purpose: Purpose
@@ -88,6 +92,8 @@ class Turn:
     images: tuple[int, ...]
     grounds: tuple[int, ...] = ()
     chosen_image: int | None = None
+    follows_choice: bool = False
+    wants_images: bool = False
 
 
 Strategy = Generator[Turn, str, None]

@@ -46,6 +46,11 @@ class TargetImage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.named_by and groups != 1:
             raise ValueError("'pattern' needs one group, around the ordinal")
 
+    @property
+    def is_left_open(self) -> bool:
+        """Whether the question does not say which image to look in, nor the task."""
+        return self.named_by == "additional_info"
+
     def find(self, question: str, additional_info: str) -> tuple[int | None, int | None]:
         """The image that holds the target and the image that the question asks for, from 1.
 

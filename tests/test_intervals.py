@@ -79,8 +79,8 @@ def intervals(run: ScoredRun) -> Iterator[tuple[float, Interval]]:
     for figures in [*run.scores.tasks.values(), run.scores.macro]:
         assert figures.at_50 is not None
         assert figures.intervals is not None
-        assert figures.intervals.at_50 is not None
-        yield figures.at_50, figures.intervals.at_50
+        assert figures.intervals["acc@0.5"] is not None
+        yield figures.at_50, figures.intervals["acc@0.5"]
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -98,8 +98,8 @@ def test_errors_of_real_answers_are_those_of_cluster_robust_regression(
             cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True
         )
         assert figures.intervals is not None
-        assert figures.intervals.at_50 is not None
-        assert figures.intervals.at_50.error == pytest.approx(100 * reference.bse[0], abs=1e-9)
+        assert figures.intervals["acc@0.5"] is not None
+        assert figures.intervals["acc@0.5"].error == pytest.approx(100 * reference.bse[0], abs=1e-9)
         assert figures.clusters == len(set(clusters))
 
 
@@ -151,7 +151,7 @@ def test_levels_of_difficulty_have_intervals(on_original: Run, original: Annotat
             [original.clusters[each.instance.index] for each in judged],
         )
         assert figures.intervals is not None
-        assert figures.intervals.at_50 == accuracy_interval(hits)
+        assert figures.intervals["acc@0.5"] == accuracy_interval(hits)
     table = text(level_table([("mine", scored.scores)], intervals=True))
     assert re.search(r"^ +±\S+ +±\S+ +±\S+$", table, re.MULTILINE)
 

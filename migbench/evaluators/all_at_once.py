@@ -13,7 +13,7 @@ from migbench.data.annotations import Instance
 from migbench.evaluators.polling import polling
 from migbench.hashing import short_hash
 from migbench.questions import REFERENCE_BOX, Asked, Question
-from migbench.tasks import find_task
+from migbench.tasks import Noun, find_task
 
 
 def shared_question(instance: Instance) -> tuple[str, ...] | None:
@@ -54,4 +54,9 @@ def _question(task: str, reference: str, group: Sequence[Instance]) -> Question:
     )
     images = group[0].images
     text = form.question.format(box=reference)
-    return Question(f"{task}-all-{short_hash(*images, reference)}", asked, text)
+    return Question(
+        f"{task}-all-{short_hash(*images, reference)}",
+        asked,
+        text,
+        wants_images=form.noun is Noun.IMAGE,
+    )

@@ -10,6 +10,7 @@ import numpy as np
 from migbench.plots.style import COLUMN, DARK, Drawing, add_legend, new_figure, percent_axis
 from migbench.plots.subjects import Plot
 from migbench.scoring import Judgement, Scores
+from migbench.scoring.metrics import METRICS
 from migbench.scoring.summary import THRESHOLDS
 from migbench.scoring.uncertainty import Floats
 
@@ -68,14 +69,8 @@ def draw(plot: Plot) -> Drawing:
 
 def _accuracies(scores: Scores) -> Iterable[tuple[float, float, float, float]]:
     """For each threshold: the accuracy, and its interval where it has one."""
-    macro = scores.macro
-    found = macro.intervals
-    for threshold, figure, interval in zip(
-        THRESHOLDS,
-        (macro.at_30, macro.at_50, macro.at_70),
-        (found.at_30, found.at_50, found.at_70) if found else (None,) * 3,
-        strict=True,
-    ):
-        if figure is not None:
+    for name, metric in METRICS.items():
+        figure, interval = scores.macro.figure(name), scores.macro.interval(name)
+        if metric.threshold is not None and figure is not None:
             ends = (interval.low, interval.high) if interval else (figure, figure)
-            yield threshold, figure, *ends
+            yield metric.threshold, figure, *ends

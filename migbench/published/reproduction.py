@@ -71,7 +71,7 @@ def set_beside(table: PublishedTable, scores: Scores, row: str | None = None) ->
 
 
 def _beside(column: str, published: float, figures: Figures) -> Beside:
-    interval = figures.intervals.at_50 if figures.intervals else None
+    interval = figures.interval()
     return Beside(
         column=column,
         published=published,

@@ -14,6 +14,7 @@ from migbench.data.annotations import Instance
 from migbench.scoring.bootstrap import Bootstrap, bootstrap_interval, resampled_means
 from migbench.scoring.difficulty import Level
 from migbench.scoring.judging import Judgement
+from migbench.scoring.metrics import HIT, SHARES
 from migbench.scoring.summary import Figures, Intervals, Scores
 from migbench.scoring.uncertainty import (
     Floats,
@@ -24,9 +25,6 @@ from migbench.scoring.uncertainty import (
     mean_interval,
 )
 
-THRESHOLDS = (0.3, 0.5, 0.7)
-"""Those of `Figures`, in the order of `Intervals`."""
-
 ClusterOf = Callable[[Instance], int]
 """The number of an instance's image cluster."""
 
@@ -35,65 +33,89 @@ SomeFigures = TypeVar("SomeFigures", bound=Figures)
 
 
 class Reached:
-    """Which thresholds the targets of one group reach, and their clusters: nine bytes a target."""
+    """What the targets of one group are worth by every share, and their clusters.
+
+    A byte a share, and eight, for every target.
+    """
 
     def __init__(self) -> None:
         """Nothing yet."""
-        self._thresholds = array("b")
+        self._values = {name: array("b") for name in SHARES}
         self._clusters = array("q")
 
-    def add(self, overlap: float, cluster: int) -> None:
+    def add(self, judgement: Judgement, cluster: int) -> None:
         """One more target."""
-        self._thresholds.append(sum(overlap >= threshold for threshold in THRESHOLDS))
+        for name, metric in SHARES.items():
+            value = metric.value(judgement)
+            self._values[name].append(_NO_MATTER if value is None else int(value))
         self._clusters.append(cluster)
 
-    def sums(self) -> list[Sums]:
-        """Hits by cluster at each of the thresholds."""
-        reached = np.asarray(self._thresholds)
-        return [Sums.of(reached > place, self._clusters) for place in range(len(THRESHOLDS))]
+    def sums(self) -> dict[str, Sums]:
+        """Sums by cluster for every share that any target counts for."""
+        clusters = np.asarray(self._clusters)
+        found = {}
+        for name, values in self._values.items():
+            worth = np.asarray(values)
+            counts = worth != _NO_MATTER
+            if counts.any():
+                found[name] = Sums.of(worth[counts], clusters[counts])
+        return found
+
+
+_NO_MATTER = -1
 
 
 @dataclass(frozen=True)
 class Group:
-    """Hits of one group of targets at every threshold, and their resampled shares if wanted."""
+    """One group's sums by every share, and their resampled means if wanted."""
 
-    hits: Sequence[Sums]
-    resampled: Floats | None = None
+    clusters: int
+    sums: Mapping[str, Sums]
+    resampled: Mapping[str, Floats]
 
     @classmethod
     def of(cls, reached: Reached, bootstrap: Bootstrap | None, stream: int) -> Group:
-        """Sum, and resample."""
-        hits = reached.sums()
-        if bootstrap is None or not hits[0].freedom:
-            return cls(hits)
-        return cls(hits, resampled_means(hits, bootstrap, stream))
+        """Sum, and resample; shares on the same clusters see the same draws."""
+        sums = reached.sums()
+        resampled: dict[str, Floats] = {}
+        if bootstrap is not None:
+            alike: dict[bytes, list[str]] = {}
+            for name, each in sums.items():
+                if each.freedom:
+                    key = each.clusters.tobytes() + each.sizes.tobytes()
+                    alike.setdefault(key, []).append(name)
+            for names in alike.values():
+                means = resampled_means([sums[name] for name in names], bootstrap, stream)
+                resampled |= dict(zip(names, means, strict=True))
+        return cls(len(sums[HIT].clusters), sums, resampled)
 
-    def interval(self, place: int) -> Interval | None:
-        """The interval at one threshold: the formula's too where resamples never differ."""
-        found = None if self.resampled is None else bootstrap_interval(self.resampled[place])
-        return found or accuracy_interval(self.hits[place])
+    def interval(self, name: str) -> Interval | None:
+        """The interval by one share: the formula's too where resamples never differ."""
+        found = bootstrap_interval(self.resampled[name]) if name in self.resampled else None
+        return found or accuracy_interval(self.sums[name])
 
     def add_to(self, figures: SomeFigures) -> SomeFigures:
         """The figures with their intervals, if they have accuracies."""
         intervals = None
         if figures.at_50 is not None:
-            intervals = Intervals(*map(self.interval, range(len(THRESHOLDS))))
-        return replace(figures, clusters=len(self.hits[0].clusters), intervals=intervals)
+            intervals = {name: self.interval(name) for name in self.sums}
+        return replace(figures, clusters=self.clusters, intervals=intervals)
 
 
 def macro_intervals(groups: Sequence[Group]) -> Intervals:
-    """The intervals of the groups' unweighted means."""
-    return Intervals(*(_macro_interval(groups, place) for place in range(len(THRESHOLDS))))
+    """The intervals of the unweighted means of the groups that have a share."""
+    having = {name: [group for group in groups if name in group.sums] for name in SHARES}
+    return {name: _macro_interval(name, some) for name, some in having.items() if some}
 
 
-def _macro_interval(groups: Sequence[Group], place: int) -> Interval | None:
-    hits = [group.hits[place] for group in groups]
-    resampled = [group.resampled[place] for group in groups if group.resampled is not None]
+def _macro_interval(name: str, groups: Sequence[Group]) -> Interval | None:
+    sums = [group.sums[name] for group in groups]
+    resampled = [group.resampled[name] for group in groups if name in group.resampled]
     found = None
     if resampled and len(resampled) == len(groups):
         found = bootstrap_interval(np.mean(resampled, axis=0))
     return found or mean_interval(
-        [100 * each.mean for each in hits], list(map(accuracy_interval, hits)), correlate(hits)
+        [100 * each.mean for each in sums], list(map(accuracy_interval, sums)), correlate(sums)
     )
 
 
@@ -106,7 +128,7 @@ def gathered(
     """The judgements, each target put into its group (the one ``key_of`` says) as it passes."""
     for judgement in judgements:
         group = groups.setdefault(key_of(judgement), Reached())
-        group.add(judgement.iou, cluster_of(judgement.instance))
+        group.add(judgement, cluster_of(judgement.instance))
         yield judgement
 
 
@@ -124,7 +146,7 @@ def with_intervals(
     groups = _groups(tasks, bootstrap)
     macro = replace(
         scores.macro,
-        clusters=sum(len(group.hits[0].clusters) for group in groups.values()),
+        clusters=sum(group.clusters for group in groups.values()),
         intervals=None if scores.macro.at_50 is None else macro_intervals([*groups.values()]),
     )
     difficulty = scores.difficulty

@@ -89,10 +89,16 @@ class Judge:
             question, turn, line, self.dialect, self.strategy_name, self.correction, self.image
         )
         predictions = self.protocol.predict(answer)
+        if turn.wants_images:
+            wanted = self.protocol.reads_images
+            return [replace(each, image_wanted=wanted) for each in predictions]
         if turn.purpose is not Purpose.GROUND:
             return predictions
         # An image was named in step 1, if at all.
-        return [replace(each, named_image=turn.chosen_image) for each in predictions]
+        return [
+            replace(each, named_image=turn.chosen_image, image_wanted=turn.follows_choice)
+            for each in predictions
+        ]
 
 
 def judge(judge: Judge, questions: Iterable[Question], lines: Lines) -> list[Judgement]:

@@ -45,5 +45,7 @@ class Prediction:
     flags: tuple[Flag, ...] = ()
     named_image: int | None = None
     """The image, from 0, that the answer names."""
+    image_wanted: bool = False
+    """Whether the model was asked to name the image."""
     span: tuple[int, int] | None = None
     """Where in the answer's text the box stands: start and end, in characters."""

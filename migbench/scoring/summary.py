@@ -4,45 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.difficulty import DifficultySplit, Level
 from migbench.scoring.judging import Judgement
+from migbench.scoring.metrics import FIELDS, HIT, METRICS, Metrics
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.uncertainty import Interval
 from migbench.settings import AnnotationSource
 
-THRESHOLDS = (0.3, 0.5, 0.7)
+THRESHOLDS = tuple(each.threshold for each in METRICS.values() if each.threshold is not None)
 """The IoUs at which a target counts as hit, for one accuracy each."""
 
-
-class Intervals(msgspec.Struct, frozen=True):
-    """An interval for each of three accuracies; None where all targets are of one cluster."""
-
-    at_30: Interval | None = msgspec.field(name="acc@0.3")
-    at_50: Interval | None = msgspec.field(name="acc@0.5")
-    at_70: Interval | None = msgspec.field(name="acc@0.7")
+Intervals = dict[str, Interval | None]
+"""By metric; None where all its targets are of one cluster."""
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Accuracies in percent at three IoU thresholds, the mean IoU as a fraction, and outcomes.
+class Figures(Metrics, frozen=True, kw_only=True):
+    """A group's metrics and outcomes.
 
-    The accuracies are None where the group is incomplete (a model error has not been asked again,
-    nor accepted) or empty. ``n`` is the number of targets, ``outcomes`` counts them by what became
-    of them. ``clusters`` is the number of image clusters, over which the accuracies' ``intervals``
-    are computed (`migbench.scoring.intervals`).
+    Shares are in percent; all are None where the group is incomplete (a model error has not been
+    asked again, nor accepted) or empty. ``n`` is the number of targets, ``counted`` the number of
+    those that count for a partial metric. ``outcomes`` counts targets by what became of them.
+    ``clusters`` is the number of image clusters, over which the shares' ``intervals`` are computed
+    (`migbench.scoring.intervals`).
     """
 
-    at_30: float | None = msgspec.field(name="acc@0.3")
-    at_50: float | None = msgspec.field(name="acc@0.5")
-    at_70: float | None = msgspec.field(name="acc@0.7")
-    mean_iou: float | None
     n: int
     outcomes: dict[Outcome, int]
+    counted: dict[str, int] = msgspec.field(default_factory=dict)
     clusters: int | None = None
     intervals: Intervals | None = None
+
+    def figure(self, metric: str = HIT) -> float | None:
+        """The figure by a metric of this name."""
+        figure: float | None = getattr(self, FIELDS[metric])
+        return figure
+
+    def interval(self, metric: str = HIT) -> Interval | None:
+        """That figure's interval, where it has one."""
+        return (self.intervals or {}).get(metric)
+
+    def counts_for(self, metric: str) -> bool:
+        """Whether any target counts for the metric; all do, but for partial ones."""
+        return not METRICS[metric].partial or self.counted.get(metric, 0) > 0
 
 
 class NamedImages(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,15 +135,21 @@ def summarise_levels(
 
 
 def macro_average(tasks: Mapping[str, TaskScores]) -> MacroScores:
-    """The unweighted mean of the tasks' figures; None as soon as one of them has none."""
+    """The unweighted mean of the tasks' figures; None as soon as one of them has none.
+
+    By a partial metric it is the mean of those tasks that have targets which count.
+    """
     scores = list(tasks.values())
+    figures: dict[str, Any] = {
+        FIELDS[name]: _mean([score.figure(name) for score in scores if score.counts_for(name)])
+        for name in METRICS
+    }
+    partial = [name for name, metric in METRICS.items() if metric.partial]
     return MacroScores(
-        at_30=_mean([score.at_30 for score in scores]),
-        at_50=_mean([score.at_50 for score in scores]),
-        at_70=_mean([score.at_70 for score in scores]),
-        mean_iou=_mean([score.mean_iou for score in scores]),
+        **figures,
         tasks=len(scores),
         n=sum(score.n for score in scores),
+        counted={name: sum(score.counted.get(name, 0) for score in scores) for name in partial},
         outcomes={one: sum(score.outcomes[one] for score in scores) for one in Outcome},
     )
 
@@ -145,30 +159,32 @@ class _Tally:
     """Judgements of a group, summed up one by one; their order decides on the IoUs' last digits."""
 
     n: int = 0
-    overlaps: float = 0.0
-    reached: dict[float, int] = field(default_factory=lambda: dict.fromkeys(THRESHOLDS, 0))
+    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(METRICS, 0.0))
+    counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(METRICS, 0))
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
 
     def add(self, judgement: Judgement) -> None:
         """Count one target."""
         self.n += 1
-        self.overlaps += judgement.iou
         self.outcomes[judgement.outcome] += 1
-        for threshold in THRESHOLDS:
-            self.reached[threshold] += judgement.iou >= threshold
+        for name, metric in METRICS.items():
+            value = metric.value(judgement)
+            if value is not None:
+                self.totals[name] += value
+                self.counted[name] += 1
 
     def figures(self, accept_model_errors: bool) -> Figures:
         """What the group comes to."""
-        complete = self.n > 0 and (accept_model_errors or not self.outcomes[Outcome.MODEL_ERROR])
-        at_30, at_50, at_70 = (
-            100 * reached / self.n if complete else None for reached in self.reached.values()
-        )
+        complete = accept_model_errors or not self.outcomes[Outcome.MODEL_ERROR]
+        figures: dict[str, Any] = {
+            FIELDS[name]: (100 if metric.share else 1) * self.totals[name] / self.counted[name]
+            for name, metric in METRICS.items()
+            if complete and self.counted[name]
+        }
         return Figures(
-            at_30=at_30,
-            at_50=at_50,
-            at_70=at_70,
-            mean_iou=self.overlaps / self.n if complete else None,
+            **figures,
             n=self.n,
+            counted={name: self.counted[name] for name, one in METRICS.items() if one.partial},
             outcomes=self.outcomes,
         )
 

@@ -21,7 +21,8 @@ def single_image(question: Question, script: Script) -> Strategy:
         chosen = _chosen_image(question, script, description)
         image = _image_to_look_at(question, asked, script, chosen)
         text = script.ground(question, asked, description)
-        yield Turn(Purpose.GROUND, text, (image,), (place,), chosen)
+        follows = script.chooses_image(question)
+        yield Turn(Purpose.GROUND, text, (image,), (place,), chosen, follows)
 
 
 def multi_image(question: Question, script: Script) -> Strategy:
@@ -30,13 +31,14 @@ def multi_image(question: Question, script: Script) -> Strategy:
     everything = tuple(range(len(question.images)))
     if len(question.asked) > 1:
         text = script.ground_all(question, descriptions)
-        yield Turn(Purpose.GROUND, text, everything, tuple(range(len(question.asked))))
+        grounds = tuple(range(len(question.asked)))
+        yield Turn(Purpose.GROUND, text, everything, grounds, wants_images=question.wants_images)
         return
     (asked,), (description,) = question.asked, descriptions
     chosen = _chosen_image(question, script, description)
     image = _image_to_look_at(question, asked, script, chosen)
     text = script.look_at(question, image) + script.ground(question, asked, description)
-    yield Turn(Purpose.GROUND, text, everything, (0,), chosen)
+    yield Turn(Purpose.GROUND, text, everything, (0,), chosen, script.chooses_image(question))
 
 
 def _describe(question: Question, script: Script) -> Generator[Turn, str, list[str]]:

@@ -9,4 +9,5 @@ from migbench.strategies.script import Script
 def direct(question: Question, script: Script) -> Strategy:
     """Ask once, showing the whole image set."""
     images = tuple(range(len(question.images)))
-    yield Turn(Purpose.DIRECT, question.text, images, tuple(range(len(question.asked))))
+    grounds = tuple(range(len(question.asked)))
+    yield Turn(Purpose.DIRECT, question.text, images, grounds, wants_images=question.wants_images)

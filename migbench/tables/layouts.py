@@ -136,7 +136,7 @@ def mean_interval_of(tasks: Iterable[str]) -> Callable[[Scores], Interval | None
 
 def at_half(figures: Figures) -> Interval | None:
     """The interval of Acc@0.5."""
-    return figures.intervals.at_50 if figures.intervals else None
+    return figures.interval()
 
 
 def _mean_column(

@@ -41,7 +41,7 @@ def test_the_hubs_library_reads_the_scores(run: Exportable, tmp_path: Path) -> N
         assert each.task_type == "image-text-to-text"
         assert each.source_url == "https://example.org/run"
         assert each.metric_args["targets"] == figures.n
-        interval = figures.intervals.at_50 if figures.intervals else None
+        interval = figures.interval()
         if interval:
             assert each.metric_args["interval_95"] == [
                 round(interval.low, 2),

@@ -78,7 +78,7 @@ def test_a_bar_is_a_tasks_accuracy_and_its_whisker_the_interval(runs: Folder) ->
         figures = [*run.scores.tasks.values(), run.scores.macro]
         assert [bar.get_height() for bar in heights] == [each.at_50 for each in figures]
         assert {to_hex(bar.get_facecolor()).upper() for bar in heights} == {colour}
-        intervals = [each.intervals.at_50 for each in figures if each.intervals]
+        intervals = [each.intervals["acc@0.5"] for each in figures if each.intervals]
         assert [ends[1:] for ends in ends_of(whisker)] == [
             pytest.approx((each.low, each.high)) for each in intervals if each
         ]
@@ -231,7 +231,7 @@ def test_curves_pass_through_the_accuracies_and_their_intervals(runs: Folder) ->
     assert thresholds == [*THRESHOLDS]
     macro = plot.runs[0].scores.macro
     assert macro.intervals
-    known = (macro.intervals.at_30, macro.intervals.at_50, macro.intervals.at_70)
+    known = (macro.intervals["acc@0.3"], macro.intervals["acc@0.5"], macro.intervals["acc@0.7"])
     for threshold, whisker, interval in zip(THRESHOLDS, axes.containers[:3], known, strict=True):
         assert interval
         assert ends_of(whisker) == [pytest.approx((threshold, interval.low, interval.high))]

@@ -24,7 +24,8 @@ class Protocol:
 
     ``predict`` gives one prediction for every box that the answer is to give, ``truth`` the box
     that a target's prediction is held against (both in 0-1 of the image), and ``iou`` their
-    intersection over union, pair by pair.
+    intersection over union, pair by pair. Where the protocol ``reads_images``, a prediction has the
+    image that the answer names; the published evaluators never look at it.
     """
 
     name: str
@@ -32,12 +33,19 @@ class Protocol:
     predict: Callable[[AnswerInContext], list[Prediction]]
     truth: Callable[[Instance], Box]
     iou: Callable[[npt.ArrayLike, npt.ArrayLike], FloatArray] = iou
+    reads_images: bool = False
 
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("standard", "the declared convention", standard.predict, standard.truth),
+        Protocol(
+            "standard",
+            "the declared convention",
+            standard.predict,
+            standard.truth,
+            reads_images=True,
+        ),
         Protocol("released", "as the published evaluator scores", released.predict, released.truth),
         Protocol(
             "univg",

@@ -26,7 +26,8 @@ def predict(answer: AnswerInContext) -> list[Prediction]:
     reading = answer.read()
     if not reading.boxes:
         assert reading.unread is not None
-        nothing = Prediction(outcome=Outcome(reading.unread.value), named_image=reading.named_image)
+        named = None if len(answer.asked) > 1 else reading.named_image
+        nothing = Prediction(outcome=Outcome(reading.unread.value), named_image=named)
         return [nothing] * len(answer.asked)
     if len(answer.asked) > 1:
         found = match_boxes(reading.boxes, answer.asked)
@@ -52,6 +53,8 @@ def _prediction(
         return Prediction(outcome=Outcome.MISSING)
     boxes = len(reading.boxes)
     image = _image_of(answer, found)
+    # Of several boxes, each is in the image that it is labelled with, or in none.
+    named = reading.named_image if image is None and len(answer.asked) == 1 else image
     flags = {
         Flag.EXTRA_BOXES: boxes > len(answer.asked),
         Flag.WRONG_IMAGE: image is not None and image != asked.instances[0].target_image,
@@ -61,7 +64,7 @@ def _prediction(
     return Prediction(
         box=answer.corrected(found.box, boxes),
         flags=tuple(flag for flag, applies in flags.items() if applies),
-        named_image=image if image is not None else reading.named_image,
+        named_image=named,
         span=(found.start, found.end),
     )
 
