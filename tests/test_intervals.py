@@ -256,7 +256,8 @@ def test_score_prints_a_margin_and_json_has_every_interval(
     assert re.search(r"^Task +n +Acc@0.3 +Acc@0.5 +± ", done.out, re.MULTILINE)
     content = json.loads((tmp_path / "s.json").read_text())
     for figures in [*content["tasks"].values(), content["macro"]]:
-        assert set(figures["intervals"]) == {"acc@0.3", "acc@0.5", "acc@0.7"}
+        named = {"image_accuracy"} if figures["image_accuracy"] is not None else set()
+        assert set(figures["intervals"]) == {"acc@0.3", "acc@0.5", "acc@0.7"} | named
         for name, interval in figures["intervals"].items():
             assert interval["low"] < figures[name] < interval["high"]
 

@@ -19,8 +19,15 @@ from migbench.cli.output import exit_status, write_result
 from migbench.costs import Paid, paid_costs
 from migbench.errors import UsageError
 from migbench.run_store import Run
-from migbench.scoring import Bootstrap, Comparison, Scores, Side, compare
-from migbench.tables import comparison_table, costs_table, interval_note, run_labels, run_notes
+from migbench.scoring import HIT, SHARES, Bootstrap, Comparison, Scores, Side, compare
+from migbench.tables import (
+    comparison_table,
+    costs_table,
+    interval_note,
+    metric_note,
+    run_labels,
+    run_notes,
+)
 
 
 class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +48,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command("compare")
 @click.argument("runs", type=ExistingFolder, nargs=-1, required=True, metavar="RUN RUN...")
+@click.option(
+    "--metric",
+    type=click.Choice([*SHARES]),
+    default=HIT,
+    show_default=True,
+    help="By which to compare.",
+)
 @stored_run_options
 @interval_options
 @json_option
 def command(
     runs: tuple[Path, ...],
+    metric: str,
     corrections: str,
     bootstrap: Bootstrap | None,
     seed: int,
@@ -74,7 +89,10 @@ def command(
             ComparedRun(label=label, folder=str(folder), scores=run.scores, paid=paid_costs(run))
             for label, folder, run in zip(labels, runs, scored, strict=True)
         ],
-        comparisons=[compare(sides[0], side, bootstrap=bootstrap, seed=seed) for side in sides[1:]],
+        comparisons=[
+            compare(sides[0], side, bootstrap=bootstrap, seed=seed, metric=metric)
+            for side in sides[1:]
+        ],
     )
     if str(json_file) != "-":
         show(report)
@@ -84,6 +102,7 @@ def command(
 
 def show(report: Report) -> None:
     """Print every comparison, then what the runs have cost, then how they were made."""
+    metric = report.comparisons[0].metric
     for comparison in report.comparisons:
         click.echo(f"{comparison.second} against {comparison.first}")
         click.echo(comparison_table(comparison) + "\n")
@@ -95,8 +114,11 @@ def show(report: Report) -> None:
             )
     click.echo(costs_table((run.label, run.scores, run.paid) for run in report.runs))
     click.echo(
-        "\nAcc@0.5 in percent, differences in points; wins are hits that only the second run has."
+        f"\n{metric_note(metric)}, differences in points; wins are hits that only the second run "
+        "has."
     )
+    if SHARES[metric].partial:
+        click.echo("Compared are the targets that count for it in both runs.")
     click.echo(interval_note(report.comparisons[0].bootstrap))
     click.echo(
         "p: whole clusters exchanged between the runs; Holm: corrected for the number of tasks.\n"

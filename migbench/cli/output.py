@@ -12,6 +12,8 @@ from migbench.run_store import write_json
 from migbench.scoring import Scores
 from migbench.tables import FORMATS, interval_note, level_table, run_notes, scores_table
 
+IMAGE = "image_accuracy"
+
 
 def write_result(path: Path | None, content: object) -> None:
     """Write JSON where the user asked for it; ``-`` is standard output."""
@@ -30,6 +32,12 @@ def show_scores(scores: Scores) -> None:
     click.echo(scores_table(scores))
     click.echo("\nAccuracies in percent; outcomes are numbers of targets.")
     click.echo(f"±: half the width of Acc@0.5's interval. {interval_note(scores.bootstrap)}")
+    if scores.macro.counts_for(IMAGE):
+        counted = scores.macro.counted[IMAGE]
+        click.echo(
+            f"Image: answers that name the right image, of the {counted} that name one or were "
+            "asked to (docs/protocols.md)."
+        )
     if group := scores.tasks.get("group_grounding"):
         right, named = group.named_images.right, group.named_images.named
         if scores.strategy != "direct":

@@ -19,6 +19,7 @@ from migbench.cli.options import (
 from migbench.cli.output import exit_status, write_result
 from migbench.errors import UsageError
 from migbench.run_store import Run
+from migbench.scoring import HIT, METRICS
 
 LEVELS = "table7"
 """The layout whose columns are levels of difficulty: those of a split that must be given."""
@@ -33,6 +34,13 @@ LEVELS = "table7"
     show_default=True,
     help="Which of the paper's tables: all tasks (1; 11 is the same with the 70B rows alone), "
     "groups of tasks (5), difficulty (7, needs --difficulty), answering forms (10).",
+)
+@click.option(
+    "--metric",
+    type=click.Choice([*METRICS]),
+    default=HIT,
+    show_default=True,
+    help="What the figures are.",
 )
 @click.option("--published", is_flag=True, help="Add the published rows of that table.")
 @click.option(
@@ -56,6 +64,7 @@ def command(
     runs: tuple[Path, ...],
     published: bool,
     layout: str,
+    metric: str,
     markup: str,
     intervals: bool,
     seed: int,
@@ -71,22 +80,28 @@ def command(
     Examples:
       migbench table results/migician results/guess --published --intervals --format markdown
       migbench table results/migician results/migician-all --layout table10 --published
+      migbench table results/migician-all --layout table10 --metric image_accuracy
     """
     if layout == LEVELS and not options["difficulty"]:
         raise UsageError("--layout table7: which levels? (--difficulty SPLIT)")
+    if published and metric != HIT:
+        raise UsageError(f"--published: the published figures are {HIT}, not {metric}")
     scored = [
         score_run(Run(run), corrections=corrections == "profile", **options).scores for run in runs
     ]
     if str(json_file) != "-":
         if layout != LEVELS:
+            columns = tables.LAYOUTS[layout](metric=metric)
             table = tables.results_table(
-                tables.LAYOUTS[layout](), runs, scored, published=published, intervals=intervals
+                columns, runs, scored, published=published, intervals=intervals
             )
             click.echo(tables.FORMATS[markup](table))
         if options["difficulty"]:
             labels = [label for (label,) in tables.run_labels(runs, scored)]
             labelled = list(zip(labels, scored, strict=True))
-            by_level = tables.level_table(labelled, published=published, intervals=intervals)
+            by_level = tables.level_table(
+                labelled, published=published, intervals=intervals, metric=metric
+            )
             levels = tables.FORMATS[markup](by_level)
             click.echo(levels if layout == LEVELS else "\n" + levels)
     write_result(json_file, dict(zip(map(str, runs), scored, strict=True)))

@@ -6,6 +6,7 @@ from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
 from migbench.scoring.intervals import Reached, gathered, with_intervals
 from migbench.scoring.joining import Side
 from migbench.scoring.judging import Judge, Judgement, judge
+from migbench.scoring.metrics import HIT, METRICS, SHARES
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol
 from migbench.scoring.summary import (
@@ -19,7 +20,10 @@ from migbench.scoring.uncertainty import Interval
 
 __all__ = [
     "DEFAULT_PROTOCOL",
+    "HIT",
+    "METRICS",
     "PROTOCOLS",
+    "SHARES",
     "Bootstrap",
     "Comparison",
     "DifficultySplit",

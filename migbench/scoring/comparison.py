@@ -16,6 +16,7 @@ from migbench.data.instances import Instance
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.gains import Gains, macro_evidence
 from migbench.scoring.joining import Hit, Pairs, Side, join
+from migbench.scoring.metrics import HIT
 from migbench.scoring.paired import FLIPS, holm
 from migbench.scoring.uncertainty import Interval
 from migbench.settings import AnnotationSource
@@ -24,10 +25,11 @@ from migbench.settings import AnnotationSource
 class Paired(msgspec.Struct, frozen=True, kw_only=True):
     """The same ``n`` targets in both runs: which of them each run hits at IoU 0.5.
 
-    ``unanswered`` are targets that a model error left without an answer in either run, unless that
-    run counts errors as misses; the five counts add up to ``n``. ``first`` and ``second`` are the
-    runs' Acc@0.5 on these targets in percent, ``difference`` is second minus first in points. An
-    accuracy is None where its run has unanswered targets, the difference where one of them is None.
+    By another metric, a hit is a target that it counts as right. ``unanswered`` are targets that a
+    model error left without an answer in either run, unless that run counts errors as misses; the
+    five counts add up to ``n``. ``first`` and ``second`` are the runs' figures on these targets in
+    percent, ``difference`` is second minus first in points. A figure is None where its run has
+    unanswered targets, the difference where one of them is None.
 
     The targets are of so many image ``clusters``. Where there is a difference, it has an
     ``interval``, the ``p`` of a test that flips whole clusters, ``p_holm`` that corrects it for the
@@ -79,10 +81,17 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     flips: int = FLIPS
     bootstrap: Bootstrap | None = None
+    metric: str = HIT
+    """By which the runs are compared; of a partial one, on targets that count in both."""
 
 
 def compare(
-    first: Side, second: Side, *, bootstrap: Bootstrap | None = None, seed: int = 0
+    first: Side,
+    second: Side,
+    *,
+    bootstrap: Bootstrap | None = None,
+    seed: int = 0,
+    metric: str = HIT,
 ) -> Comparison:
     """Set the second run against the first.
 
@@ -93,7 +102,7 @@ def compare(
     protocols, or have no target in common.
     """
     order = {task: place for place, task in enumerate(first.scores.tasks)}
-    groups, alone = join(first, second, lambda each: each.task)
+    groups, alone = join(first, second, lambda each: each.task, metric)
     groups = dict(sorted(groups.items(), key=lambda each: order[each[0]]))
     tasks, gains = _differences(groups, bootstrap)
     return Comparison(
@@ -107,6 +116,7 @@ def compare(
         only_second=alone[1],
         seed=seed,
         bootstrap=bootstrap,
+        metric=metric,
     )
 
 

@@ -17,7 +17,8 @@ from typing import NamedTuple
 from migbench.data.instances import Instance
 from migbench.errors import UsageError
 from migbench.scoring.intervals import ClusterOf
-from migbench.scoring.judging import HIT_AT, Judgement
+from migbench.scoring.judging import Judgement
+from migbench.scoring.metrics import HIT, METRICS
 from migbench.scoring.outcomes import Outcome
 from migbench.scoring.summary import Scores
 
@@ -36,7 +37,7 @@ class Side:
 
 
 Hit = bool | None
-"""Whether a run hits a target; None where it has no answer."""
+"""Whether a run hits a target, or is right by another metric; None where it has no answer."""
 
 
 class Pairs:
@@ -59,18 +60,21 @@ class Pairs:
 
 
 def join(
-    first: Side, second: Side, group_of: Callable[[Instance], str]
+    first: Side, second: Side, group_of: Callable[[Instance], str], metric: str = HIT
 ) -> tuple[dict[str, Pairs], Counter[int]]:
     """The targets of both runs by group, and how many each side (0, 1) alone was asked for.
 
-    Raises `UsageError` where the runs are on different annotations or scored under different
-    protocols, or have no target in common.
+    Of a partial metric only targets that count for it in both runs are joined, and groups without
+    any are left out. Raises `UsageError` where the runs are on different annotations or scored
+    under different protocols, or have no target in common.
     """
     _refuse_what_differs(first, second)
     pairs: defaultdict[str, Pairs] = defaultdict(Pairs)
     alone: Counter[int] = Counter()
     results = heapq.merge(
-        _results(first, 0, group_of), _results(second, 1, group_of), key=lambda each: each.place
+        _results(first, 0, group_of, metric),
+        _results(second, 1, group_of, metric),
+        key=lambda each: each.place,
     )
     for _, same_target in groupby(results, key=lambda each: each.place):
         found = list(same_target)
@@ -78,10 +82,17 @@ def join(
             alone[found[0].side] += 1
         else:
             ours, theirs = found
-            pairs[ours.group].add(ours.hit, theirs.hit, ours.cluster)
-    if not pairs:
-        raise UsageError(f"{first.label} and {second.label} have no target in common")
-    return pairs, alone
+            if ours.counts and theirs.counts:
+                pairs[ours.group].add(ours.hit, theirs.hit, ours.cluster)
+    groups = {
+        name: group
+        for name, group in pairs.items()
+        if any(None not in hits for hits in group.counts) or not METRICS[metric].partial
+    }
+    if not groups:
+        counting = f" that counts for {metric}" if METRICS[metric].partial else ""
+        raise UsageError(f"{first.label} and {second.label} have no target in common{counting}")
+    return groups, alone
 
 
 def _refuse_what_differs(first: Side, second: Side) -> None:
@@ -114,13 +125,23 @@ class _Result(NamedTuple):
     group: str
     side: int
     hit: Hit
+    counts: bool
     cluster: int
 
 
-def _results(run: Side, side: int, group_of: Callable[[Instance], str]) -> Iterator[_Result]:
-    accepted = run.scores.accepted_model_errors
+def _results(
+    run: Side, side: int, group_of: Callable[[Instance], str], metric: str
+) -> Iterator[_Result]:
+    accepted, value_of = run.scores.accepted_model_errors, METRICS[metric].value
     for judgement in run.judgements:
         unanswered = judgement.outcome is Outcome.MODEL_ERROR and not accepted
-        hit = None if unanswered else judgement.iou >= HIT_AT
+        value = None if unanswered else value_of(judgement)
         instance = judgement.instance
-        yield _Result(instance.index, group_of(instance), side, hit, run.cluster_of(instance))
+        yield _Result(
+            place=instance.index,
+            group=group_of(instance),
+            side=side,
+            hit=None if value is None else bool(value),
+            counts=unanswered or value is not None,
+            cluster=run.cluster_of(instance),
+        )

@@ -25,7 +25,7 @@ from migbench.tables.outcomes import OUTCOME_COLUMNS, scores_cells, scores_table
 from migbench.tables.printed import published_notes, published_sections
 from migbench.tables.results import results_table
 from migbench.tables.rows import Row, Section, Table
-from migbench.tables.runs import interval_note, run_labels, run_notes, run_row
+from migbench.tables.runs import interval_note, metric_note, run_labels, run_notes, run_row
 from migbench.tables.text import text
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "group_cells",
     "interval_note",
     "level_table",
+    "metric_note",
     "published_list",
     "published_notes",
     "published_sections",

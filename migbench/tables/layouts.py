@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from migbench.published import DECIMALS, PublishedTable, load_table
-from migbench.scoring import Interval, Scores
+from migbench.scoring import HIT, METRICS, Interval, Scores, TaskScores
 from migbench.scoring.summary import Figures
 from migbench.scoring.uncertainty import mean_interval
 from migbench.tasks import TaskSpec, find_task, load_tasks
@@ -40,13 +41,15 @@ class Layout:
     """The columns of a table, and the published tables whose rows fit under them.
 
     ``labels`` are the titles of what names a row. Where a setting has a column of its own, it is
-    left out of the model's label.
+    left out of the model's label. ``metric`` names what runs' figures are; published ones are
+    Acc@0.5.
     """
 
     columns: tuple[Column, ...]
     published: tuple[PublishedTable, ...]
     labels: tuple[str, ...] = ("Model",)
     note: str = ""
+    metric: str = HIT
 
     def heads(self) -> list[list[tuple[str, int]]]:
         """The lines above the titles: names of neighbouring columns' group, and how many they are.
@@ -61,77 +64,91 @@ class Layout:
         return [[(name, len(list(alike))) for name, alike in groupby(line)] for line in names]
 
 
-def main_results(*published: str) -> Layout:
+def main_results(*published: str, metric: str = HIT) -> Layout:
     """Tables 1 and 11: every task in its groups, and the average."""
-    columns = (_task_column(spec, (spec.group, spec.subgroup)) for spec in load_tasks())
-    return Layout((*columns, _average()), tuple(map(load_table, published)))
+    columns = (_task_column(spec, metric, (spec.group, spec.subgroup)) for spec in load_tasks())
+    return Layout((*columns, _average(metric)), tuple(map(load_table, published)), metric=metric)
 
 
-def groups() -> Layout:
+def groups(metric: str = HIT) -> Layout:
     """Table 5: every group of tasks, and the average."""
     specs = load_tasks()
     columns = []
     for group in dict.fromkeys(spec.group for spec in specs):
         title = group.removesuffix(" Grounding")
         tasks = [spec.key for spec in specs if spec.group == group]
-        columns.append(_mean_column(title.lower(), title, tasks))
+        columns.append(_mean_column(title.lower(), title, tasks, metric))
     return Layout(
-        (*columns, _average(ranked=False)),
+        (*columns, _average(metric, ranked=False)),
         (load_table("table5"),),
         note="Groups: the unweighted mean of their tasks; AVE: of all tasks, as in Table 1.",
+        metric=metric,
     )
 
 
-def answering_forms() -> Layout:
+def answering_forms(metric: str = HIT) -> Layout:
     """Table 10: the tasks that can be asked all at once; the setting has its own column."""
     table = load_table("table10")
-    columns = tuple(_task_column(find_task(key)) for key in table.columns)
-    return Layout(columns, (table,), labels=("Model", "Setting"))
+    columns = tuple(_task_column(find_task(key), metric) for key in table.columns)
+    return Layout(columns, (table,), labels=("Model", "Setting"), metric=metric)
 
 
-LAYOUTS: dict[str, Callable[[], Layout]] = {
-    "table1": lambda: main_results("table1", "table11"),
+LAYOUTS: dict[str, Callable[..., Layout]] = {
+    "table1": partial(main_results, "table1", "table11"),
     "table5": groups,
     "table10": answering_forms,
-    "table11": lambda: main_results("table11"),
+    "table11": partial(main_results, "table11"),
 }
-"""By the table's number in the paper. Table 1 takes in the published rows of Table 11."""
+"""By the table's number in the paper; each takes the name of a ``metric``, Acc@0.5 without one.
+
+Table 1 takes in the published rows of Table 11.
+"""
 
 
-def mean_accuracy(tasks: Iterable[str]) -> Callable[[Scores], float | None]:
-    """The unweighted mean of the tasks' Acc@0.5; None where a run lacks one of them."""
+def mean_figure(tasks: Iterable[str], metric: str = HIT) -> Callable[[Scores], float | None]:
+    """The unweighted mean of the tasks' figures; None where a run lacks one of them.
+
+    Tasks without targets that count for a partial metric are left out.
+    """
     keys = tuple(tasks)
 
     def figure(scores: Scores) -> float | None:
-        known = [
-            accuracy
-            for key in keys
-            if key in scores.tasks and (accuracy := scores.tasks[key].at_50) is not None
-        ]
-        return sum(known) / len(known) if len(known) == len(keys) else None
+        figures = [each.figure(metric) for each in _counting(scores, keys, metric)]
+        known = [each for each in figures if each is not None]
+        return sum(known) / len(known) if known and len(known) == len(figures) else None
 
     return figure
 
 
-def mean_interval_of(tasks: Iterable[str]) -> Callable[[Scores], Interval | None]:
-    """The interval of `mean_accuracy`; None where there is none, or a run lacks one of the tasks.
+def mean_interval_of(
+    tasks: Iterable[str], metric: str = HIT
+) -> Callable[[Scores], Interval | None]:
+    """The interval of `mean_figure`; None where there is none, or a run lacks one of the tasks.
 
     All tasks of a run have its macro average's.
     """
     keys = tuple(tasks)
-    accuracy = mean_accuracy(keys)
+    mean = mean_figure(keys, metric)
 
     def interval(scores: Scores) -> Interval | None:
-        if accuracy(scores) is None:
+        if mean(scores) is None or not METRICS[metric].share:
             return None
-        chosen = [scores.tasks[key] for key in keys]
         if len(keys) > 1 and len(keys) == len(scores.tasks):
-            return at_half(scores.macro)
-        if len(keys) == 1:
-            return at_half(chosen[0])
-        return mean_interval([each.at_50 or 0.0 for each in chosen], list(map(at_half, chosen)))
+            return scores.macro.interval(metric)
+        chosen = _counting(scores, keys, metric)
+        intervals = [each.interval(metric) for each in chosen]
+        if len(chosen) == 1:
+            return intervals[0]
+        return mean_interval([each.figure(metric) or 0.0 for each in chosen], intervals)
 
     return interval
+
+
+def _counting(scores: Scores, keys: Iterable[str], metric: str) -> list[TaskScores]:
+    """The scores of those of the tasks that have a figure by the metric; none if one is missing."""
+    if any(key not in scores.tasks for key in keys):
+        return []
+    return [scores.tasks[key] for key in keys if scores.tasks[key].counts_for(metric)]
 
 
 def at_half(figures: Figures) -> Interval | None:
@@ -143,16 +160,24 @@ def _mean_column(
     key: str,
     title: str,
     tasks: Sequence[str],
+    metric: str,
     heads: tuple[str, ...] = (),
     *,
     ranked: bool = True,
 ) -> Column:
-    return Column(key, title, mean_accuracy(tasks), mean_interval_of(tasks), heads, ranked)
+    figure, interval = mean_figure(tasks, metric), mean_interval_of(tasks, metric)
+    return Column(key, title, figure, interval, heads, ranked, decimals_of(metric))
 
 
-def _task_column(spec: TaskSpec, heads: tuple[str, ...] = ()) -> Column:
-    return _mean_column(spec.key, spec.column, [spec.key], heads)
+def _task_column(spec: TaskSpec, metric: str, heads: tuple[str, ...] = ()) -> Column:
+    return _mean_column(spec.key, spec.column, [spec.key], metric, heads)
 
 
-def _average(*, ranked: bool = True) -> Column:
-    return _mean_column(AVERAGE, "AVE", [spec.key for spec in load_tasks()], ranked=ranked)
+def _average(metric: str, *, ranked: bool = True) -> Column:
+    tasks = [spec.key for spec in load_tasks()]
+    return _mean_column(AVERAGE, "AVE", tasks, metric, ranked=ranked)
+
+
+def decimals_of(metric: str) -> int:
+    """How many decimals a metric's figures are printed with."""
+    return DECIMALS if METRICS[metric].share else DECIMALS + 2

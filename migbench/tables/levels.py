@@ -7,25 +7,36 @@ from dataclasses import replace
 from typing import Any
 
 from migbench.published import load_table
-from migbench.scoring import Interval, Level, Scores
+from migbench.scoring import HIT, Interval, Level, Scores
 from migbench.scoring.summary import DifficultyScores
-from migbench.tables.layouts import Column, Layout, at_half
+from migbench.tables.layouts import Column, Layout, decimals_of
 from migbench.tables.printed import published_notes, published_sections
 from migbench.tables.rows import Section, Table
-from migbench.tables.runs import run_row
+from migbench.tables.runs import metric_note, run_row
 
 
 def level_table(
-    scored: Sequence[tuple[str, Scores]], *, published: bool = False, intervals: bool = False
+    scored: Sequence[tuple[str, Scores]],
+    *,
+    published: bool = False,
+    intervals: bool = False,
+    metric: str = HIT,
 ) -> Table:
     """Runs scored by one split, each with its label, and the published rows if wanted.
 
     Published rows are on the authors' own split, so they are never ranked with the runs.
     """
     columns = (
-        Column(level, level.capitalize(), _accuracy(level), _interval(level)) for level in Level
+        Column(
+            level,
+            level.capitalize(),
+            _figure(level, metric),
+            _interval(level, metric),
+            decimals=decimals_of(metric),
+        )
+        for level in Level
     )
-    layout = Layout(tuple(columns), (load_table("table7"),))
+    layout = Layout(tuple(columns), (load_table("table7"),), metric=metric)
     split = _by_level(scored[0][1])
     instances = f"{scored[0][1].annotations.label}, split {split.split}"
     rows = [
@@ -33,7 +44,7 @@ def level_table(
         for label, scores in scored
     ]
     sections = [Section(f"On {instances}", tuple(rows))]
-    notes = [*_notes(split, scored)]
+    notes = [*_notes(split, scored, metric)]
     if published:
         sections += published_sections(layout)
         notes += published_notes(layout)
@@ -41,17 +52,19 @@ def level_table(
     return Table(layout, tuple(sections), tuple(notes))
 
 
-def _accuracy(level: Level) -> Callable[[Scores], float | None]:
-    return lambda scores: _by_level(scores).levels[level].at_50
+def _figure(level: Level, metric: str) -> Callable[[Scores], float | None]:
+    return lambda scores: _by_level(scores).levels[level].figure(metric)
 
 
-def _interval(level: Level) -> Callable[[Scores], Interval | None]:
-    return lambda scores: at_half(_by_level(scores).levels[level])
+def _interval(level: Level, metric: str) -> Callable[[Scores], Interval | None]:
+    return lambda scores: _by_level(scores).levels[level].interval(metric)
 
 
-def _notes(split: DifficultyScores, scored: Sequence[tuple[str, Scores]]) -> Iterator[str]:
+def _notes(
+    split: DifficultyScores, scored: Sequence[tuple[str, Scores]], metric: str
+) -> Iterator[str]:
     yield (
-        f"Acc@0.5 in percent by level; split {split.split} by the rule {split.rule}, not the "
+        f"{metric_note(metric)} by level; split {split.split} by the rule {split.rule}, not the "
         f"authors' own: {_counted(split.counts)}."
     )
     for label, scores in scored:

@@ -9,7 +9,7 @@ from migbench.scoring import Scores
 from migbench.tables.layouts import Layout
 from migbench.tables.printed import published_notes, published_sections
 from migbench.tables.rows import Section, Table
-from migbench.tables.runs import interval_note, run_labels, run_notes, run_row
+from migbench.tables.runs import interval_note, metric_note, run_labels, run_notes, run_row
 
 
 def results_table(
@@ -29,7 +29,7 @@ def results_table(
         Section(f"On {files} annotations", tuple(r for r in rows if r.annotations == files))
         for files in dict.fromkeys(row.annotations for row in rows)
     ]
-    notes = ["Acc@0.5 in percent; * is the best of those on the same annotations."]
+    notes = [f"{metric_note(layout.metric)}; * is the best of those on the same annotations."]
     if intervals:
         notes.append(f"±: half an interval's width. {interval_note(scored[0].bootstrap)}")
     notes += filter(None, [layout.note])

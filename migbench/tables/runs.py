@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from migbench.scoring import Bootstrap, Scores
+from migbench.scoring import METRICS, Bootstrap, Scores
 from migbench.tables.layouts import Layout
 from migbench.tables.rows import Row
 
@@ -61,6 +61,13 @@ def interval_note(bootstrap: Bootstrap | None) -> str:
     if bootstrap:
         how = f"from {bootstrap.draws:,} resamples, seed {bootstrap.seed}"
     return f"Intervals of 95 %, by image cluster, {how} (docs/statistics.md)."
+
+
+def metric_note(metric: str) -> str:
+    """What a metric's figures are, as the beginning of a note."""
+    about = METRICS[metric]
+    what = f"{about.title} in percent" if about.share else f"{about.title}, a fraction"
+    return f"{what} (docs/protocols.md)" if about.partial else what
 
 
 def run_notes(scored: Iterable[tuple[str, Scores]]) -> Iterable[str]:
