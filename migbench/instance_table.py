@@ -19,6 +19,7 @@ from migbench.files import replaced
 from migbench.run_store import AnswerLine
 from migbench.scoring import Judgement
 from migbench.scoring.judging import Lines
+from migbench.util import escaping
 
 Row = dict[str, Any]
 """A value for each of `_COLUMNS`."""
@@ -42,9 +43,6 @@ _COLUMNS = {
     "error": "string",
 }
 """Every column with its type, which does not depend on what a run holds."""
-
-FORMULA = tuple("=+-@\t\r\n＝＋－＠'")
-"""How a text begins that a spreadsheet would take for a formula, or that is marked as harmless."""
 
 
 def write_instances(path: Path, scored: ScoredRun) -> None:
@@ -112,8 +110,7 @@ def _write_csv(path: Path, groups: Iterable[Sequence[Row]]) -> None:
 
 
 def _harmless(value: Any) -> Any:
-    """A value for CSV; take one leading apostrophe away to have a text back."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return escaping.csv(value) if isinstance(value, str) else value
 
 
 _WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}

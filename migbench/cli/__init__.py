@@ -19,9 +19,9 @@ from io import TextIOWrapper
 
 import click
 
+from migbench.cli.terminal import echo, echo_error, indented
 from migbench.errors import MigbenchError
 from migbench.provenance.credentials import keep_secrets_in_use
-from migbench.redaction import redact
 
 COMMANDS = {
     "run": "Ask a model the benchmark's questions, and score it.",
@@ -105,10 +105,10 @@ _LEAVING_SECONDS = 5.0
 
 
 class _Terminal(logging.Handler):
-    """Warnings, tracebacks included, on standard error, without secrets."""
+    """Warnings, tracebacks included, on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(redact(self.format(record)), err=True)
+        echo(indented(self.format(record)), err=True)
 
 
 def _leave_behind(status: int) -> None:
@@ -146,16 +146,16 @@ def main() -> None:
         status = cli.main(prog_name="migbench", standalone_mode=False)
     except MigbenchError as error:
         if "--debug" in sys.argv:
-            click.echo(redact(traceback.format_exc()), err=True, nl=False)
-        click.echo(redact(f"migbench: {error}"), err=True)
+            echo(traceback.format_exc(), err=True, nl=False)
+        echo_error(error)
         sys.exit(2)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        click.echo(redact(shown.getvalue()), err=True, nl=False)
+        echo(shown.getvalue(), err=True, nl=False)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\nmigbench: stopped; the same command goes on from here", err=True)
+        echo("\nmigbench: stopped; the same command goes on from here", err=True)
         _leave_behind(130)
         sys.exit(130)
     except BrokenPipeError:
@@ -163,6 +163,6 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         # A full disk, a folder without permission: the system's own words name file and reason.
-        click.echo(redact(f"migbench: {error}"), err=True)
+        echo_error(error)
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)

@@ -16,6 +16,7 @@ from migbench.cli.options import (
     stored_run_options,
 )
 from migbench.cli.output import exit_status, write_result
+from migbench.cli.terminal import echo, echo_line
 from migbench.costs import Paid, paid_costs
 from migbench.errors import UsageError
 from migbench.run_store import Run
@@ -104,25 +105,26 @@ def show(report: Report) -> None:
     """Print every comparison, then what the runs have cost, then how they were made."""
     metric = report.comparisons[0].metric
     for comparison in report.comparisons:
-        click.echo(f"{comparison.second} against {comparison.first}")
-        click.echo(comparison_table(comparison) + "\n")
+        echo_line(f"{comparison.second} against {comparison.first}")
+        echo(comparison_table(comparison) + "\n")
         if comparison.only_first or comparison.only_second:
-            click.echo(
+            echo_line(
                 f"Left out: {comparison.only_first} targets that only {comparison.first} was asked "
                 f"for, {comparison.only_second} that only {comparison.second} was. Costs below are "
-                "those of the whole runs.\n"
+                "those of the whole runs."
             )
-    click.echo(costs_table((run.label, run.scores, run.paid) for run in report.runs))
-    click.echo(
+            echo()
+    echo(costs_table((run.label, run.scores, run.paid) for run in report.runs))
+    echo(
         f"\n{metric_note(metric)}, differences in points; wins are hits that only the second run "
         "has."
     )
     if SHARES[metric].partial:
-        click.echo("Compared are the targets that count for it in both runs.")
-    click.echo(interval_note(report.comparisons[0].bootstrap))
-    click.echo(
+        echo("Compared are the targets that count for it in both runs.")
+    echo(interval_note(report.comparisons[0].bootstrap))
+    echo(
         "p: whole clusters exchanged between the runs; Holm: corrected for the number of tasks.\n"
         "Would show: the smallest true difference that this data shows 4 times in 5, at 5 %."
     )
     for note in run_notes((run.label, run.scores) for run in report.runs):
-        click.echo(note)
+        echo_line(note)

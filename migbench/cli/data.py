@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from tabulate import tabulate
 from tqdm import tqdm
 
 from migbench.cli.options import FolderOrFile, image_options, json_option, scale_option
 from migbench.cli.output import write_result
+from migbench.cli.terminal import echo, echo_line
 from migbench.data import Progress
 from migbench.data.annotations import read_annotations
 from migbench.data.image_check import Fault, ImageReport
@@ -20,6 +20,7 @@ from migbench.data.images import Images, locate_data
 from migbench.data.inspection import Report, check
 from migbench.data.statistics import Statistics, TaskStatistics, count
 from migbench.tasks import load_tasks
+from migbench.util.plain_table import plain_table
 
 if TYPE_CHECKING:
     from migbench.mini import Split
@@ -103,11 +104,9 @@ def download_command(folder: Path, revision: str | None, json_file: Path | None)
     with _progress_bar("Unpacking") as progress:
         fetched = download(folder, revision, progress=progress)
     if str(json_file) != "-":
-        click.echo(f"{fetched.annotations}: version {fetched.version}")
-        click.echo(f"{fetched.images} images, {fetched.unpacked} of them unpacked now")
-        click.echo(
-            f"{fetched.repository} at {fetched.revision}; next: migbench data check {folder}"
-        )
+        echo_line(f"{fetched.annotations}: version {fetched.version}")
+        echo(f"{fetched.images} images, {fetched.unpacked} of them unpacked now")
+        echo(f"{fetched.repository} at {fetched.revision}; next: migbench data check {folder}")
     write_result(json_file, fetched)
     return 0
 
@@ -154,25 +153,25 @@ def mini_command(folder: Path, per_task: int, seed: int, split: Split, layout: s
         from migbench.mini.conversations import write_conversations
 
         written = write_conversations(file, seed=seed)
-        click.echo(f"{written}; next: train on it (training/README.md)")
+        echo(f"{written}; next: train on it (training/README.md)")
         return 0
-    click.echo(f"{file}; next: migbench run --model whole-image --data {folder} --out RUN")
+    echo(f"{file}; next: migbench run --model whole-image --data {folder} --out RUN")
     return 0
 
 
 def show_report(report: Report) -> None:
     """Print what a check found, worst last, and the verdict."""
     _show_source(report)
-    click.echo(f"Boxes in 0-{report.scale:g}\n")
+    echo(f"Boxes in 0-{report.scale:g}\n")
     rows = [
         [key, _column(key), each.instances, "–" if each.expected is None else each.expected]
         for key, each in report.tasks.items()
     ]
     expected = [each.expected for each in report.tasks.values() if each.expected is not None]
     rows.append(["all", "", report.instances, sum(expected) if expected else "–"])
-    click.echo(tabulate(rows, ["Task", "Column", "Instances", "Expected"]) + "\n")
+    echo(plain_table(rows, ["Task", "Column", "Instances", "Expected"], numbers=True) + "\n")
     if report.images is None:
-        click.echo("Images: none here, not checked (--images DIR says where they are)")
+        echo("Images: none here, not checked (--images DIR says where they are)")
     else:
         _show_images(report.images)
     _show(
@@ -207,16 +206,17 @@ def show_report(report: Report) -> None:
         [f"record {each.index} (line {each.line}): {each.message}" for each in report.malformed],
     )
     reasons = "; ".join(report.unusable_because)
+    echo()
     if report.usable and report.limited_because:
         reasons = "; ".join(report.limited_because)
-        click.echo(f"\nUsable, but not with every model: {reasons}")
+        echo_line(f"Usable, but not with every model: {reasons}")
     else:
-        click.echo("\nUsable" if report.usable else f"\nNot usable: {reasons}")
+        echo_line("Usable" if report.usable else f"Not usable: {reasons}")
 
 
 def _show_images(images: ImageReport) -> None:
     how = "all pixels read" if images.decoded else "headers read; --decode reads all pixels"
-    click.echo(f"Images: {images.found} of {images.named} are in {images.folder} ({how})")
+    echo_line(f"Images: {images.found} of {images.named} are in {images.folder} ({how})")
     for fault in reversed(Fault):
         found = [each.message for each in images.findings if each.fault is fault]
         if found:
@@ -224,21 +224,21 @@ def _show_images(images: ImageReport) -> None:
 
 
 def _show(title: str, findings: Sequence[str]) -> None:
-    click.echo(f"{title}: {len(findings) or 'none'}")
+    echo(f"{title}: {len(findings) or 'none'}")
     for finding in findings[:SHOWN]:
-        click.echo(f"  {finding}")
+        echo_line(f"  {finding}")
     if len(findings) > SHOWN:
-        click.echo(f"  … and {len(findings) - SHOWN} more (--json FILE lists all)")
+        echo(f"  … and {len(findings) - SHOWN} more (--json FILE lists all)")
 
 
 def show_statistics(statistics: Statistics) -> None:
     """Print the counts, one task a line."""
     _show_source(statistics)
-    click.echo()
+    echo()
     rows = [_row(key, each) for key, each in [*statistics.tasks.items(), ("all", statistics.all)]]
     header = ["Task", "Column", "Instances", "Image sets", "Clusters", "Images an instance"]
-    click.echo(tabulate(rows, header, colalign=("left", "left", *["right"] * 4)))
-    click.echo(
+    echo(plain_table(rows, header, align=("left", "left", *["right"] * 4), numbers=True))
+    echo(
         "\nImage sets: in brackets, told apart by the reference box in the question."
         "\nClusters: groups of image sets that share an image; the unit of standard errors.\n"
     )
@@ -249,7 +249,7 @@ def show_statistics(statistics: Statistics) -> None:
         ["each distinct beginning of an image set once", shown.prefixes],
         ["each image once", shown.images],
     ]
-    click.echo(tabulate(images, ["Images shown to a model", ""]))
+    echo(plain_table(images, ["Images shown to a model", ""], numbers=True))
 
 
 def _row(key: str, each: TaskStatistics) -> list[Any]:
@@ -263,7 +263,7 @@ def _row(key: str, each: TaskStatistics) -> list[Any]:
 
 
 def _show_source(source: Report | Statistics) -> None:
-    click.echo(f"{source.annotations}: version {source.version}, content {source.content_sha256}")
+    echo_line(f"{source.annotations}: version {source.version}, content {source.content_sha256}")
 
 
 def _column(key: str) -> str:

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tabulate import tabulate
 
 from migbench.baselines import make_split
 from migbench.benchmark import score_run
 from migbench.cli.options import ExistingFolder, data_of_run_options, protocol_options
 from migbench.cli.output import write_result
+from migbench.cli.terminal import echo, echo_line
 from migbench.run_store import Run
 from migbench.scoring import DifficultySplit, Level
 from migbench.scoring.difficulty import LITERAL, RULES
+from migbench.util.plain_table import plain_table
 
 
 @click.group("difficulty")
@@ -58,7 +59,7 @@ def make(runs: tuple[Path, ...], out: Path, rule: str, corrections: str, **optio
     splits = {each.name: make_split(scored, each) for each in RULES.values()}
     write_result(out, splits[rule])
     show_splits(splits, rule)
-    click.echo(f"Split {splits[rule].hash}: {out}; next: migbench score RUN --difficulty {out}")
+    echo_line(f"Split {splits[rule].hash}: {out}; next: migbench score RUN --difficulty {out}")
     return 0
 
 
@@ -66,10 +67,10 @@ def show_splits(splits: dict[str, DifficultySplit], chosen: str) -> None:
     """Print the chosen split's counts, and what the other ways to take the wording give."""
     split = splits[chosen]
     counts = ", ".join(f"{split.counts[level]} {level}" for level in Level)
-    click.echo(f"{len(split.levels)} instances ({split.version} annotations): {counts}\n")
+    echo(f"{len(split.levels)} instances ({split.version} annotations): {counts}\n")
     header = ["Rule", *(level.capitalize() for level in Level), ""]
     rows = [
         [name, *(each.counts[level] for level in Level), each.rule.about]
         for name, each in splits.items()
     ]
-    click.echo(tabulate(rows, header) + "\n")
+    echo(plain_table(rows, header, numbers=True) + "\n")

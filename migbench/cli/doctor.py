@@ -15,6 +15,7 @@ from migbench.cli.model_options import MODEL_HELP, chosen_model, running_options
 from migbench.cli.options import ExistingFolder, data_of_run_options, json_option
 from migbench.cli.output import write_result
 from migbench.cli.progress import ProgressBar
+from migbench.cli.terminal import echo
 from migbench.data.images import Images
 from migbench.doctor import (
     Diagnosis,
@@ -99,7 +100,7 @@ def _refuse(options: dict[str, Any], why: str) -> None:
 def _show(found: Diagnosis | Plausibility, report: str, json_file: Path | None) -> int:
     """Print it; the exit status."""
     if str(json_file) != "-":
-        click.echo(report)
+        echo(report)
     write_result(json_file, found)
     return 0 if found.is_well else 1
 

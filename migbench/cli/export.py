@@ -11,6 +11,7 @@ import click
 from migbench.benchmark import image_folder, score_run
 from migbench.cli.options import ExistingFolder, stored_run_options
 from migbench.cli.output import exit_status
+from migbench.cli.terminal import echo, echo_line
 from migbench.errors import UsageError
 from migbench.export import FORMATS, Wishes, write_export
 from migbench.messages import Size
@@ -99,7 +100,7 @@ def command(
         source_url=source_url,
     )
     for line in (str(out), *write_export(kind, scored, out, wishes)):
-        click.echo(line)
+        echo_line(line)
     if scored.scores.model_errors:
-        click.echo(f"INCOMPLETE: {scored.scores.model_errors} targets without an answer.")
+        echo(f"INCOMPLETE: {scored.scores.model_errors} targets without an answer.")
     return exit_status(scored.scores)

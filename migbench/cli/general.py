@@ -13,6 +13,7 @@ from migbench import tables
 from migbench.cli.model_options import chosen_model, model_options
 from migbench.cli.options import ExistingFolder, json_option
 from migbench.cli.output import write_result
+from migbench.cli.terminal import echo, echo_error
 from migbench.general.chat_model import Watch
 from migbench.general.runs import GeneralRun, measure, read_general_run
 from migbench.general.suites import SUITES, Benchmark, choose
@@ -98,13 +99,13 @@ def command(
             tables.FORMATS[markup](general_table(suite, shown, [*set_of(suite, chosen)]))
             for suite in dict.fromkeys(suites)
         ]
-        click.echo("\n\n".join(written))
+        echo("\n\n".join(written))
     write_result(json_file, run)
     unmeasured = [each for each in chosen if run.benchmarks[each.key].figure is None]
     for each in unmeasured:
-        click.echo(f"migbench: {each.name}: {run.benchmarks[each.key].error}", err=True)
+        echo_error(f"{each.name}: {run.benchmarks[each.key].error}")
     if unmeasured:
-        click.echo("migbench: the same command asks only these again", err=True)
+        echo("migbench: the same command asks only these again", err=True)
     return 1 if unmeasured else 0
 
 

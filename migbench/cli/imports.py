@@ -15,6 +15,7 @@ from migbench.cli.options import (
     scale_option,
     together,
 )
+from migbench.cli.terminal import echo_line
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.importing import Imported, read_jsonl, read_released, store_import
 from migbench.lmms_eval.logs import read_logs
@@ -107,5 +108,5 @@ def _annotations(options: dict[str, Any]) -> Annotations:
 
 
 def _report(count: int, options: dict[str, Any]) -> int:
-    click.echo(f"{count} answers imported; next: migbench score {options['out']}")
+    echo_line(f"{count} answers imported; next: migbench score {options['out']}")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from migbench.cli.options import ExistingFolder
+from migbench.cli.terminal import echo, echo_line
 from migbench.merging import merge_runs
 from migbench.run_store import ANSWERS, read_manifest
 
@@ -23,11 +24,11 @@ def command(runs: tuple[Path, ...], out: Path) -> int:
       migbench merge results/part1 results/part2 results/part3 --out results/migician
     """
     merged = merge_runs(runs, out).manifest
-    click.echo(f"{merged.answered} answers merged; next: migbench score {out}")
+    echo_line(f"{merged.answered} answers merged; next: migbench score {out}")
     if merged.status == "complete":
         return 0
     unfinished = [str(run) for run in runs if read_manifest(run).status != "complete"]
-    click.echo(
+    echo(
         f"migbench: unfinished are {', '.join(unfinished)} ({merged.failed} failures)\n"
         f"the shards' command with --out {out} and without --shard asks only what is left; "
         f"the reasons stand in {out / ANSWERS}",

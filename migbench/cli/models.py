@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import click
-from tabulate import tabulate
 
 from migbench.adapters import adapter_names
+from migbench.cli.terminal import echo, echo_line
 from migbench.dialects import load_dialects
 from migbench.models import load_profiles
+from migbench.util.plain_table import plain_table
 
 
 @click.command("models")
@@ -19,14 +20,16 @@ def command(notes: bool) -> None:
         [each.name, each.adapter, each.dialect, each.checkpoint or "–", each.status]
         for each in profiles
     ]
-    click.echo(tabulate(rows, ["Profile", "Adapter", "Dialect", "Checkpoint", "Status"]))
-    click.echo(f"\nAdapters: {', '.join(adapter_names())}, or path/to/file.py:Class\n")
+    echo(plain_table(rows, ["Profile", "Adapter", "Dialect", "Checkpoint", "Status"]))
+    echo(f"\nAdapters: {', '.join(adapter_names())}, or path/to/file.py:Class\n")
     dialects = [
         [each.name, str(each.convention), ", ".join(each.syntax), each.status, each.source]
         for each in load_dialects().values()
     ]
-    click.echo(tabulate(dialects, ["Dialect", "Boxes", "Syntax", "Status", "Source"]))
+    echo(plain_table(dialects, ["Dialect", "Boxes", "Syntax", "Status", "Source"]))
     if notes:
         for each in profiles:
-            click.echo(f"\n{each.name}: {each.title}\n  {each.source}")
-            click.echo(f"  {each.notes}" if each.notes else "", nl=bool(each.notes))
+            echo()
+            echo_line(f"{each.name}: {each.title}")
+            for line in filter(None, (each.source, each.notes)):
+                echo_line(f"  {line}")

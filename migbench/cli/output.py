@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import click
 import msgspec
 
+from migbench.cli.terminal import echo, echo_json, echo_line
 from migbench.run_store import write_json
 from migbench.scoring import Scores
 from migbench.tables import FORMATS, interval_note, level_table, run_notes, scores_table
@@ -20,42 +19,40 @@ def write_result(path: Path | None, content: object) -> None:
     if path is None:
         return
     if str(path) == "-":
-        sys.stdout.write(
-            msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"
-        )
+        echo_json(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
     else:
         write_json(path, content)
 
 
 def show_scores(scores: Scores) -> None:
     """Print one run's figures, with what they are."""
-    click.echo(scores_table(scores))
-    click.echo("\nAccuracies in percent; outcomes are numbers of targets.")
-    click.echo(f"±: half the width of Acc@0.5's interval. {interval_note(scores.bootstrap)}")
+    echo(scores_table(scores))
+    echo("\nAccuracies in percent; outcomes are numbers of targets.")
+    echo(f"±: half the width of Acc@0.5's interval. {interval_note(scores.bootstrap)}")
     if scores.macro.counts_for(IMAGE):
         counted = scores.macro.counted[IMAGE]
-        click.echo(
+        echo(
             f"Image: answers that name the right image, of the {counted} that name one or were "
             "asked to (docs/protocols.md)."
         )
     if group := scores.tasks.get("group_grounding"):
         right, named = group.named_images.right, group.named_images.named
         if scores.strategy != "direct":
-            click.echo(
+            echo(
                 f"Group grounding, step 1: {named} of {group.n} answers name an image, {right} the "
                 "right one; where none is named, step 2 is about the first."
             )
         elif named:
-            click.echo(
+            echo(
                 f"Group grounding: {named} of {group.n} answers name an image, {right} the right "
                 "one."
             )
     if repaired := sum(task.repaired_truths for task in scores.tasks.values()):
-        click.echo(f"Ground truths repaired (corners sorted, clipped to the image): {repaired}.")
+        echo(f"Ground truths repaired (corners sorted, clipped to the image): {repaired}.")
     for note in run_notes([(scores.model, scores)]):
-        click.echo(note)
+        echo_line(note)
     if scores.difficulty:
-        click.echo("\n" + FORMATS["text"](level_table([(scores.model, scores)])))
+        echo("\n" + FORMATS["text"](level_table([(scores.model, scores)])))
 
 
 def exit_status(scores: Scores) -> int:

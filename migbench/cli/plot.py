@@ -15,6 +15,7 @@ from migbench.cli.options import (
     stored_run_options,
 )
 from migbench.cli.output import exit_status
+from migbench.cli.terminal import echo, echo_line
 from migbench.errors import UsageError
 from migbench.plots import KINDS, WITH_PUBLISHED, write_plot
 from migbench.plots.subjects import make_plot
@@ -85,5 +86,8 @@ def command(
         runs, scored, own_rows=published, rows=rows, width=width, bootstrap=bootstrap, seed=seed
     )
     caption = write_plot(kind, plot, out)
-    click.echo(f"{out}\n\n" + "\n".join(caption))
+    echo_line(out)
+    echo()
+    for line in caption:
+        echo_line(line)
     return max(exit_status(run.scores) for run in scored)

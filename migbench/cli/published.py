@@ -15,6 +15,7 @@ from migbench.cli.options import (
     stored_run_options,
 )
 from migbench.cli.output import exit_status, write_result
+from migbench.cli.terminal import echo, echo_line
 from migbench.published import load_table, load_tables, table_names
 from migbench.published.audit import audit
 from migbench.published.reproduction import set_beside
@@ -40,7 +41,7 @@ def list_command(json_file: Path | None) -> None:
     """List the published tables that are kept as data."""
     tables = load_tables()
     if str(json_file) != "-":
-        click.echo(published_list(tables))
+        echo(published_list(tables))
     write_result(json_file, tables)
 
 
@@ -78,16 +79,16 @@ def show_command(
     table = load_table(name)
     if folder is None:
         if str(json_file) != "-":
-            click.echo(as_printed(table, audit(load_tables())))
+            echo(as_printed(table, audit(load_tables())))
         write_result(json_file, table)
         return 0
     scores = score_run(Run(folder), corrections=corrections == "profile", **options).scores
     reproduction = set_beside(table, scores, row)
     if str(json_file) != "-":
-        click.echo(reproduction_table(reproduction))
-        click.echo(f"\n{interval_note(scores.bootstrap)}")
+        echo(reproduction_table(reproduction))
+        echo(f"\n{interval_note(scores.bootstrap)}")
         for note in run_notes([(scores.model, scores)]):
-            click.echo(note)
+            echo_line(note)
     write_result(json_file, reproduction)
     return exit_status(scores)
 
@@ -109,5 +110,5 @@ def audit_command(names: tuple[str, ...], json_file: Path | None) -> None:
     titles = {load_table(name).title for name in names or table_names()}
     findings = [each for each in audit(load_tables()) if titles.intersection(each.tables)]
     if str(json_file) != "-":
-        click.echo(audit_report(findings) or "Nothing is amiss.")
+        echo(audit_report(findings) or "Nothing is amiss.")
     write_result(json_file, findings)

@@ -21,10 +21,12 @@ from migbench.cli.options import (
     together,
 )
 from migbench.cli.output import exit_status
+from migbench.cli.terminal import echo_line
 from migbench.errors import UsageError
 from migbench.files import replaced
 from migbench.run_store import Run
 from migbench.tables import run_labels
+from migbench.util.escaping import visible
 
 if TYPE_CHECKING:
     from migbench.report import LabelledRun
@@ -113,7 +115,7 @@ def command(
     html = make_page(scored, make_pictures, options)
     with replaced(out) as page:
         page.write_text(html, encoding="utf-8")
-    click.echo(f"{out}: {len(html.encode()) / MEGABYTE:.1f} MB")
+    echo_line(f"{out}: {len(html.encode()) / MEGABYTE:.1f} MB")
     return max(exit_status(run.scored.scores) for run in scored)
 
 
@@ -142,7 +144,7 @@ def score_runs(runs: Sequence[Path], options: dict[str, Any]) -> list[LabelledRu
         for folder in runs
     ]
     labels = run_labels(runs, [run.scores for run in scored])
-    return [LabelledRun(label, run) for (label,), run in zip(labels, scored, strict=True)]
+    return [LabelledRun(visible(label), run) for (label,), run in zip(labels, scored, strict=True)]
 
 
 def make_page(

@@ -13,6 +13,7 @@ from migbench.cli.adapter_options import adapter_options, adapter_settings
 from migbench.cli.options import ExistingFolder, FolderOrFile, image_options, json_option
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.run import carry_out
+from migbench.cli.terminal import echo, echo_line
 from migbench.data.images import Images
 from migbench.errors import UsageError
 from migbench.manifests import MANIFEST, Manifest, read_manifest
@@ -114,20 +115,20 @@ def _refuse_changes(run: Path, manifest: Manifest, plan: Plan, accept: bool) -> 
             + "\n".join(f"  {message}" for message in found)
         )
     for message in found:
-        click.echo(f"accepted: {message}", err=True)
+        echo_line(f"accepted: {message}", err=True)
 
 
 def show(report: Report) -> None:
     """Print how the answers compare, and by which hashes the runs are known."""
     answers = report.answers
     if answers.complete:
-        click.echo(f"All {answers.same} answers are the same as before.")
+        echo(f"All {answers.same} answers are the same as before.")
     else:
-        click.echo(
+        echo(
             f"{answers.different} of {answers.same + answers.different} answers are others than "
             f"before; {answers.only_first} are here no more, {answers.only_second} are new."
         )
     if answers.examples:
-        click.echo(f"Others are those to {', '.join(answers.examples)}.")
+        echo_line(f"Others are those to {', '.join(answers.examples)}.")
     is_was = "as before" if report.run == report.was else f"was {report.was[:12]}"
-    click.echo(f"Run {report.run[:12]}, {is_was}.")
+    echo(f"Run {report.run[:12]}, {is_was}.")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tabulate import tabulate
 
 from migbench.benchmark import Plan, ScoredRun, execute, make_plan, score_run
 from migbench.cli.model_options import chosen_model, model_options
@@ -20,6 +19,7 @@ from migbench.cli.options import (
 )
 from migbench.cli.output import exit_status, show_scores, write_result
 from migbench.cli.progress import ProgressBar
+from migbench.cli.terminal import echo, echo_line
 from migbench.costs import imagined_turns, plan_costs
 from migbench.data.images import Images, locate_data
 from migbench.dialects import PromptSet, ask
@@ -31,6 +31,7 @@ from migbench.run_store import Run, write_json
 from migbench.scoring import DifficultySplit
 from migbench.sharding import read_shard
 from migbench.strategies import STRATEGIES
+from migbench.util.plain_table import plain_table
 from migbench.watchdog import SLOW_AFTER
 
 what_options = together(
@@ -167,7 +168,7 @@ def carry_out(
     write_instances(out / "instances.parquet", scored)
     if not silent:
         show_scores(scored.scores)
-        click.echo(f"Run: {out} ({progress.asked} requests made now)")
+        echo_line(f"Run: {out} ({progress.asked} requests made now)")
     if scored.scores.model_errors:
         _explain_errors(out, scored.scores.model_errors, progress.last_error, progress.gave_up)
     return scored
@@ -175,8 +176,8 @@ def carry_out(
 
 def _explain_errors(out: Path, errors: int, last: str, gave_up: bool) -> None:
     if gave_up:
-        click.echo("migbench: not one request was answered, so the run was ended early", err=True)
-    click.echo(
+        echo("migbench: not one request was answered, so the run was ended early", err=True)
+    echo(
         f"migbench: {errors} targets have no answer (last reason: {last})\n"
         "the same command asks only these again; each reason stands with its traceback in "
         f"{out / RUN_LOG}",
@@ -190,12 +191,12 @@ def show_plan(plan: Plan) -> None:
     header = ["Task", "Questions", "Targets", "Image sets", "Requests", "Images shown"]
     rows = [[task, *dataclasses.astuple(cost)] for task, cost in costs.items()]
     rows.append(["all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True))])
-    click.echo(tabulate(rows, header))
+    echo(plain_table(rows, header, numbers=True))
     words = sum(len(question.text) for question in plan.questions)
-    click.echo(f"\nQuestion texts: about {words // 4} tokens (four characters each), images apart.")
+    echo(f"\nQuestion texts: about {words // 4} tokens (four characters each), images apart.")
     settings = plan.settings
     dialect = settings.model.dialect
-    click.echo(
+    echo(
         f"Model {settings.model.name}, dialect {dialect.name}, {settings.evaluator}, "
         f"{settings.strategy}, prompts {settings.prompts}"
         + (f", shard {settings.shard}" if settings.shard else "")
@@ -209,4 +210,4 @@ def show_plan(plan: Plan) -> None:
         images = [plan.data.image(name) for name in question.images]
         for turn in imagined_turns(plan, question):
             request = ask(dialect, turn, images, prompts=PromptSet(settings.prompts))
-            click.echo(f"{task}: {request.text(dialect.image_token or '<image>')!r}")
+            echo(f"{task}: {request.text(dialect.image_token or '<image>')!r}")

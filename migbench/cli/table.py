@@ -17,6 +17,7 @@ from migbench.cli.options import (
     stored_run_options,
 )
 from migbench.cli.output import exit_status, write_result
+from migbench.cli.terminal import echo
 from migbench.errors import UsageError
 from migbench.run_store import Run
 from migbench.scoring import HIT, METRICS
@@ -95,7 +96,7 @@ def command(
             table = tables.results_table(
                 columns, runs, scored, published=published, intervals=intervals
             )
-            click.echo(tables.FORMATS[markup](table))
+            echo(tables.FORMATS[markup](table))
         if options["difficulty"]:
             labels = [label for (label,) in tables.run_labels(runs, scored)]
             labelled = list(zip(labels, scored, strict=True))
@@ -103,6 +104,6 @@ def command(
                 labelled, published=published, intervals=intervals, metric=metric
             )
             levels = tables.FORMATS[markup](by_level)
-            click.echo(levels if layout == LEVELS else "\n" + levels)
+            echo(levels if layout == LEVELS else "\n" + levels)
     write_result(json_file, dict(zip(map(str, runs), scored, strict=True)))
     return max(map(exit_status, scored))

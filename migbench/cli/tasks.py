@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import click
-from tabulate import tabulate
 
+from migbench.cli.terminal import echo
 from migbench.tasks import load_tasks, tasks_folder
+from migbench.util.plain_table import plain_table
 
 
 @click.command("tasks")
@@ -13,7 +14,7 @@ from migbench.tasks import load_tasks, tasks_folder
 def command(path: bool) -> None:
     """List the tasks, in the order of Table 1."""
     if path:
-        click.echo(tasks_folder())
+        echo(tasks_folder())
         return
     rows = [
         [
@@ -25,4 +26,6 @@ def command(path: bool) -> None:
         ]
         for spec in load_tasks()
     ]
-    click.echo(tabulate(rows, ["Task", "Column", "Title", "Group", "Original", "Revised"]))
+    echo(
+        plain_table(rows, ["Task", "Column", "Title", "Group", "Original", "Revised"], numbers=True)
+    )

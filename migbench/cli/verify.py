@@ -9,6 +9,7 @@ import msgspec
 
 from migbench.cli.options import ExistingFolder, data_of_run_options, json_option
 from migbench.cli.output import write_result
+from migbench.cli.terminal import echo_line
 from migbench.data.images import Images
 from migbench.provenance.findings import Finding, Weight
 from migbench.provenance.verification import Verification, verify
@@ -72,11 +73,11 @@ def show(verification: Verification) -> None:
     for weight in Weight:
         for finding in verification.findings:
             if finding.weight is weight:
-                click.echo(f"{weight.upper():<10}  {finding.message}")
+                echo_line(f"{weight.upper():<10}  {finding.message}")
     what = "something was CHANGED"
     if verification.holds:
         what = "all holds" if verification.complete else "nothing was changed, answers are wanting"
-    click.echo(f"{verification.folder}: {what}{_scores(verification)}")
+    echo_line(f"{verification.folder}: {what}{_scores(verification)}")
 
 
 def _scores(verification: Verification) -> str:

@@ -10,6 +10,7 @@ import click
 
 from migbench.cli.options import ExistingFolder
 from migbench.cli.report import make_page, page_options, score_runs
+from migbench.cli.terminal import echo, echo_line
 
 
 @click.command("view")
@@ -40,11 +41,11 @@ def command(runs: tuple[Path, ...], port: int, opens: bool, **options: Any) -> i
     )
     content.page()  # What is wrong with the runs is said here and not in the browser.
     with Viewer(content, port) as viewer:
-        click.echo(f"{viewer.url} (Ctrl-C ends it)")
+        echo_line(f"{viewer.url} (Ctrl-C ends it)")
         if opens:
             webbrowser.open(viewer.url)
         try:
             viewer.serve_forever()
         except KeyboardInterrupt:
-            click.echo()
+            echo()
     return 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from tabulate import tabulate
-
 from migbench.doctor.answers import Speech
 from migbench.doctor.bias import Bias, Estimate
 from migbench.doctor.conventions import described
@@ -17,6 +15,8 @@ from migbench.doctor.identity import Identity
 from migbench.doctor.plausibility import Numerals
 from migbench.doctor.verdict import Finding, Severity
 from migbench.scoring import Interval, Outcome
+from migbench.util.escaping import visible
+from migbench.util.plain_table import plain_table
 
 SHOWN = 5
 """Conventions in the table, besides the declared one and all that fit as well as the best."""
@@ -31,8 +31,8 @@ def diagnosis_report(diagnosis: Diagnosis) -> str:
     """The whole report, its verdict last."""
     model = diagnosis.model
     parts = [
-        f"{model.name}, dialect {model.dialect.name}: {diagnosis.questions} questions about "
-        f"{diagnosis.image_sets} rendered image sets",
+        f"{visible(model.name)}, dialect {visible(model.dialect.name)}: {diagnosis.questions} "
+        f"questions about {diagnosis.image_sets} rendered image sets",
         _speech(diagnosis.speech),
     ]
     if diagnosis.conventions:
@@ -48,7 +48,8 @@ def plausibility_report(plausibility: Plausibility) -> str:
     """What a run's answers look like, its verdict last."""
     model = plausibility.model
     parts = [
-        f"{plausibility.run}: {model.name}, dialect {model.dialect.name} "
+        f"{visible(str(plausibility.run))}: {visible(model.name)}, "
+        f"dialect {visible(model.dialect.name)} "
         f"({described(model.dialect.convention)}); its answers, without ground truth",
         _speech(plausibility.speech),
     ]
@@ -82,7 +83,7 @@ def _speech(speech: Speech) -> str:
 def _example(text: str) -> str:
     """The beginning of an answer, on one line and without control characters."""
     cut = text if len(text) <= EXAMPLE else text[:EXAMPLE] + "…"
-    return repr(cut)
+    return repr(visible(cut, keep="\n\t"))
 
 
 def _conventions(fits: Fits) -> str:
@@ -103,7 +104,7 @@ def _conventions(fits: Fits) -> str:
         )
     header = ["Convention", "Mean IoU", "IoU ≥ 0.5", "Behind the best"]
     align = ["left", "right", "right", "right"]
-    table = tabulate(rows, header, tablefmt="simple", colalign=align, disable_numparse=True)
+    table = plain_table(rows, header, align=align)
     return (
         f"{table}\n{len(fits.fits)} conventions were tried on {fits.n} answers. As good by chance: "
         f"p = {fits.p:.2g}."
@@ -123,7 +124,7 @@ def _bias(bias: Bias) -> str:
     ]
     header = ["Edge", "Shift, %", "Scale", "Offset, %", "Factor"]
     align = ["left", "right", "right", "right", "right"]
-    table = tabulate(rows, header, tablefmt="simple", colalign=align, disable_numparse=True)
+    table = plain_table(rows, header, align=align)
     return (
         f"{table}\nFrom {bias.n} images shown alone. Shift: median of answered less true; answered "
         "= offset + scale × true;\nfactor: what the answer must be multiplied by. All with 95 % "
@@ -144,7 +145,7 @@ def _images(images: Identity) -> str:
     ]
     header = ["Several images, target", "asked image", "another", "neither", "right"]
     align = ["left", "right", "right", "right", "right"]
-    table = tabulate(rows, header, tablefmt="simple", colalign=align, disable_numparse=True)
+    table = plain_table(rows, header, align=align)
     named = ""
     if images.named:
         named = (
@@ -180,14 +181,14 @@ def _verdict(findings: Sequence[Finding]) -> str:
 
 def _finding(finding: Finding) -> Iterator[str]:
     yield from textwrap.wrap(
-        f"{SIGNS[finding.severity]}: {finding.text}",
+        visible(f"{SIGNS[finding.severity]}: {finding.text}"),
         WIDTH,
         initial_indent="  ",
         subsequent_indent="    ",
         break_on_hyphens=False,
     )
     for place, flag in enumerate(finding.flags):
-        yield f"    {'set:' if place == 0 else ' or:'} {flag}"
+        yield f"    {'set:' if place == 0 else ' or:'} {visible(flag)}"
 
 
 def _percent(value: float, interval: Interval | None) -> str:

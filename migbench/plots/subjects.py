@@ -14,6 +14,7 @@ from migbench.published.reproduction import row_of
 from migbench.scoring import Bootstrap, Scores
 from migbench.tables import run_labels, run_notes
 from migbench.tasks import find_task, load_tasks
+from migbench.util.escaping import visible
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def make_plot(
             f"{len(scored) + len(rows)} runs and rows are too many to be told apart in one figure; "
             f"choose up to {len(MODELS)}"
         )
-    labels = [label for (label,) in run_labels(folders, [run.scores for run in scored])]
+    labels = [visible(label) for (label,) in run_labels(folders, [run.scores for run in scored])]
     for label in labels:
         if labels.count(label) > 1:
             raise UsageError(

@@ -13,6 +13,7 @@ from migbench import palette
 from migbench.errors import UsageError
 from migbench.report.records import Gallery
 from migbench.report.summary import Summary
+from migbench.util import escaping
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -40,10 +41,17 @@ def page(title: str, summary: Summary, gallery: Gallery, *, live: str | None = N
         raise UsageError(
             f"a page needs jinja2: pip install 'migbench[report]' ({error})"
         ) from error
+
+    def finalize(value: object) -> object:
+        """Texts without invisible characters, which are then escaped for HTML."""
+        is_text = isinstance(value, str) and not isinstance(value, Markup)
+        return escaping.terminal(str(value)) if is_text else value
+
     script, style = Markup(_script()), Markup(_style())
     environment = Environment(
         loader=FileSystemLoader(ASSETS),
         autoescape=True,
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

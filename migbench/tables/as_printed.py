@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tabulate import tabulate
-
 from migbench.published import PublishedRow, PublishedTable
 from migbench.published.figures import AVERAGE
 from migbench.published.findings import ABOUT, Finding
 from migbench.published.reproduction import Reproduction
 from migbench.tables.rows import shown
 from migbench.tasks import load_tasks
+from migbench.util.plain_table import plain_table
 
 DOUBT = "?"
 """Stands behind a figure that an audit has found something about."""
@@ -24,7 +23,7 @@ def published_list(tables: Sequence[PublishedTable]) -> str:
         for table in tables
     ]
     header = ["Name", "Printed as", "Annotations", "Rows", "Caption"]
-    return tabulate(body, header, tablefmt="simple", disable_numparse=True)
+    return plain_table(body, header)
 
 
 def as_printed(table: PublishedTable, findings: Sequence[Finding]) -> str:
@@ -54,14 +53,7 @@ def as_printed(table: PublishedTable, findings: Sequence[Finding]) -> str:
         body.append([indent + row.label + times, *[_form(row)] * forms, *cells])
     header += ["AVE"] * averages
     align = ["left"] * (1 + forms) + ["right"] * len(columns)
-    lines = tabulate(
-        body,
-        header,
-        tablefmt="simple",
-        colalign=align,
-        disable_numparse=True,
-        preserve_whitespace=True,
-    )
+    lines = plain_table(body, header, align=align)
     return "\n".join([lines, "", *_notes(table, bool(doubtful))])
 
 
@@ -94,7 +86,7 @@ def audit_report(findings: Sequence[Finding]) -> str:
                 "",
             ]
             align = ("left", "left", "left", "right", "right", "left")
-            lines = tabulate(body, header, tablefmt="simple", colalign=align, disable_numparse=True)
+            lines = plain_table(body, header, align=align)
             parts.append(f"{about} ({len(body)})\n\n{lines}")
     return "\n\n".join(parts)
 
@@ -114,7 +106,7 @@ def reproduction_table(reproduction: Reproduction) -> str:
     ]
     header = ["Task", "Published", reproduction.model, "95 % interval", "Published is"]
     align = ("left", *["right"] * 3, "left")
-    lines = tabulate(body, header, tablefmt="simple", colalign=align, disable_numparse=True)
+    lines = plain_table(body, header, align=align)
     known = reproduction.published_corrections or "none known"
     return (
         f"{lines}\n\nPublished: {reproduction.table}, {reproduction.row}, on the "

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from tabulate import tabulate
-
 from migbench.costs import Paid
 from migbench.scoring import Comparison, Interval, Paired, Scores
 from migbench.tables.rows import shown
 from migbench.tasks import find_task
+from migbench.util.plain_table import plain_table
 
 COMPARISON_HEADER = (
     *("Difference", "95 % interval", "p", "Holm", "Would show"),
@@ -91,7 +90,7 @@ def _p_value(p: float | None) -> str:
 def _simple(header: Iterable[str], body: list[list[str]], left: int = 1) -> str:
     titles = list(header)
     align = ["left"] * left + ["right"] * (len(titles) - left)
-    return tabulate(body, titles, tablefmt="simple", colalign=align, disable_numparse=True)
+    return plain_table(body, titles, align=align)
 
 
 def _thousands(count: int | None) -> str:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 
 from tabulate import tabulate
 
 from migbench.tables.rows import Row, Table
+from migbench.util import escaping
 
 
 def markdown(table: Table) -> str:
-    """A pipe table; the best of comparable figures is bold."""
+    """A pipe table; the best of comparable figures is bold. Names are shown as they are."""
     layout = table.layout
     header = [*layout.labels, *(column.title for column in layout.columns)]
     body: list[list[str]] = []
     for section in table.sections:
-        body.append([f"*{section.heading}*", *[""] * (len(header) - 1)])
-        body += [[*row.labels, *_with_margins(table, row, "**{}**", " {}")] for row in section.rows]
+        body.append([f"*{escaping.markdown(section.heading)}*", *[""] * (len(header) - 1)])
+        body += [
+            [*map(escaping.markdown, row.labels), *_with_margins(table, row, "**{}**", " {}")]
+            for row in section.rows
+        ]
     align = ["left"] * len(layout.labels) + ["right"] * len(layout.columns)
     lines = tabulate(body, header, tablefmt="pipe", colalign=align, disable_numparse=True)
-    return "\n\n".join([lines, *table.notes])
+    return "\n\n".join([lines, *map(escaping.markdown, table.notes)])
 
 
 def latex(table: Table) -> str:
@@ -32,20 +35,21 @@ def latex(table: Table) -> str:
     for heads in layout.heads():
         cells = [""] * labels
         for name, count in heads:
-            named = [rf"\multicolumn{{{count}}}{{c}}{{{_escape(name)}}}"]
+            named = [rf"\multicolumn{{{count}}}{{c}}{{{escaping.latex(name)}}}"]
             cells += named if name else [""] * count
         lines.append(" & ".join(cells) + r" \\")
-    titles = (_escape(column.title) for column in layout.columns)
+    titles = (escaping.latex(column.title) for column in layout.columns)
     lines.append(" & ".join([*(f"{label}s" for label in layout.labels), *titles]) + r" \\")
     for section in table.sections:
-        heading = rf"\multicolumn{{{labels + columns}}}{{l}}{{{_escape(section.heading)}}} \\"
-        lines += [r"\midrule", heading]
+        heading = escaping.latex(section.heading)
+        spanning = rf"\multicolumn{{{labels + columns}}}{{l}}{{{heading}}} \\"
+        lines += [r"\midrule", spanning]
         for row in section.rows:
             cells = _with_margins(table, row, r"\textbf{{{}}}", r" {{\scriptsize {}}}")
             figures = (_dagger(cell).replace("±", r"$\pm$") for cell in cells)
-            lines.append(" & ".join([*map(_escape, row.labels), *figures]) + r" \\")
+            lines.append(" & ".join([*map(escaping.latex, row.labels), *figures]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*lines, *(f"% {note}" for note in table.notes)])
+    return "\n".join([*lines, *(f"% {escaping.visible(note)}" for note in table.notes)])
 
 
 def comma_separated(table: Table) -> str:
@@ -65,7 +69,8 @@ def comma_separated(table: Table) -> str:
                 for each in intervals:
                     figures += [each.low, each.high] if each else [None, None]
             cells = ["" if figure is None else repr(figure) for figure in figures]
-            writer.writerow([section.heading, *row.labels, row.annotations, *cells])
+            names = map(escaping.csv, (section.heading, *row.labels, row.annotations))
+            writer.writerow([*names, *cells])
     return buffer.getvalue().rstrip("\n")
 
 
@@ -75,10 +80,6 @@ def _with_margins(table: Table, row: Row, best: str, small: str) -> list[str]:
         cell + (small.format(margin) if margin else "")
         for cell, margin in zip(table.cells(row, best.format), table.margins(row), strict=True)
     ]
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([&%$#_{}])", r"\\\1", text)
 
 
 def _dagger(cell: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from tabulate import tabulate
-
 from migbench.scoring import HIT, METRICS, Outcome, Scores
 from migbench.scoring.summary import Figures
 from migbench.tables.layouts import decimals_of
 from migbench.tables.rows import margin, shown
 from migbench.tasks import load_tasks
+from migbench.util.plain_table import plain_table
 
 OUTCOME_COLUMNS = {
     Outcome.HIT: "hit",
@@ -32,7 +31,7 @@ def scores_table(scores: Scores) -> str:
     """
     header, body = scores_cells(scores)
     align = ["left", *["right"] * (len(header) - 1)]
-    return tabulate(body, header, tablefmt="simple", colalign=align, disable_numparse=True)
+    return plain_table(body, header, align=align)
 
 
 def scores_cells(scores: Scores) -> tuple[list[str], list[list[str]]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from migbench.tables.layouts import Layout
 from migbench.tables.rows import Table
+from migbench.util.escaping import visible
 
 
 def text(table: Table) -> str:
@@ -22,10 +23,13 @@ def text(table: Table) -> str:
             lines.append(["  " + first, *others, *table.cells(row, "*{}".format)])
             if row.intervals:
                 lines.append([*[""] * len(row.labels), *table.margins(row)])
+    lines = [[visible(cell) for cell in line] for line in lines]
     widths = _widths(lines, layout)
     header, *body = (_aligned(line, widths, len(layout.labels)) for line in lines)
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([*_head_lines(widths, layout), header, rule, *body, "", *table.notes])
+    return "\n".join(
+        [*_head_lines(widths, layout), header, rule, *body, "", *map(visible, table.notes)]
+    )
 
 
 def _widths(lines: Sequence[Sequence[str]], layout: Layout) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ ATTACKS = (
     "line\u2028separators\u2029and \x00 controls \x1b[31m",
     "javascript:window.ran=6",
 )
+MODEL = "\u202e" + ATTACKS[1]
 LONG = "<i>word</i> " * 90_000
 """More than a megabyte."""
 
@@ -43,6 +45,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("long", lambda each: LONG + truth(each) + LONG if each.index else "9" * 1_000_000),
     ):
         make_run(folder / name, data, answer)
+    manifest = json.loads((folder / "attacks" / "run.json").read_text("utf-8"))
+    manifest["settings"]["model"]["name"] = MODEL
+    (folder / "attacks" / "run.json").write_text(json.dumps(manifest), "utf-8")
     out = folder / 'page "of" <b>.html'
     done = migbench(
         "report", folder / "attacks", folder / "long", "--title", ATTACKS[0], "--out", out
@@ -77,6 +82,15 @@ def test_nothing_runs_and_all_is_text(page: Path, open_page: Open) -> None:
     assert opened.page.title() == ATTACKS[0]
     assert opened.page.inner_text("h1") == ATTACKS[0]
     assert {url.split(":")[0] for url in opened.requests} <= {"file", "data"}
+
+
+def test_a_models_name_is_shown_as_it_is(page: Path, open_page: Open) -> None:
+    opened = open_page(page)
+    labels = opened.page.locator("#summary .label").all_inner_texts()
+    assert labels == [r"\u202e" + ATTACKS[1], "qwen2-vl-7b"]
+    opened.page.click('[data-view="gallery"]')
+    assert r"\u202e<img src=x" in opened.page.inner_text("#gallery .card")
+    assert opened.page.evaluate("window.ran") is None
 
 
 def test_characters_that_are_not_seen_are_shown(page: Path, open_page: Open) -> None:

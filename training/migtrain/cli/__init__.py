@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from migbench.cli.terminal import echo
 from migbench.errors import MigbenchError
 
 COMMANDS = {
@@ -60,12 +61,12 @@ def main() -> None:
     except (MigbenchError, OSError) as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(f"migtrain: {error}", err=True)
+        echo(f"migtrain: {error}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\nmigtrain: stopped", err=True)
+        echo("\nmigtrain: stopped", err=True)
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from migbench.cli.terminal import echo
 from migbench.errors import UsageError
 from migtrain.cli.options import ExistingFolder
 from migtrain.merging import merge_weights
@@ -29,7 +30,7 @@ def command(checkpoints: tuple[Path, ...], out: Path, weights: str | None) -> in
       migtrain merge stage1/model stage2/model --weights 1,3 --out migician
     """
     merged = merge_weights(checkpoints, out, weights=_numbers(weights))
-    click.echo(
+    echo(
         f"{merged.folder}: the mean of {len(checkpoints)} checkpoints, {merged.parameters:,} "
         f"numbers in {merged.tensors} tensors; next: migbench run --model {merged.folder} "
         "--data DATA --out RUN"

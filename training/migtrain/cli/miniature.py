@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from migbench.cli.terminal import echo
 from migbench.errors import UsageError
 from migtrain.cli.options import ExistingFolder
 from migtrain.miniature.data import TrainingData
@@ -106,29 +107,29 @@ def _nothing(_: object) -> None:
 def _show_line(line: dict[str, Any]) -> None:
     if "acc@0.5" in line:
         tasks = ", ".join(f"{task} {accuracy:.0f}" for task, accuracy in line["tasks"].items())
-        click.echo(f"step {line['step']}: held-out Acc@0.5 {line['acc@0.5']:.1f} ({tasks})")
+        echo(f"step {line['step']}: held-out Acc@0.5 {line['acc@0.5']:.1f} ({tasks})")
     elif "read" in line:
         read = ", ".join(f"{name} {share:.1f} %" for name, share in line["read"].items())
-        click.echo(f"step {line['step']}: read off held-out scenes: {read}")
+        echo(f"step {line['step']}: read off held-out scenes: {read}")
     else:
         rate = f", learning rate {line['learning_rate']:.2e}" if "learning_rate" in line else ""
-        click.echo(f"step {line['step']}: loss {line['loss']:.4f}{rate}")
+        echo(f"step {line['step']}: loss {line['loss']:.4f}{rate}")
 
 
 def _show_data(data: TrainingData) -> None:
     for report in data.reports:
         how_many = "drawn as needed" if report.examples is None else f"{report.examples:,} records"
-        click.echo(f"{report.name}: {how_many}; {report.needed:,} examples wanted")
+        echo(f"{report.name}: {how_many}; {report.needed:,} examples wanted")
         _show_census(report.census)
 
 
 def _show_census(census: Census) -> None:
     if census.kinds:
-        click.echo(f"  of kinds {_counts(census.kinds)}")
+        echo(f"  of kinds {_counts(census.kinds)}")
     if census.flaws:
-        click.echo(f"  left out: {_counts(census.flaws)}")
+        echo(f"  left out: {_counts(census.flaws)}")
         for bad in census.first_bad[:5]:
-            click.echo(f"    {bad}")
+            echo(f"    {bad}")
 
 
 def _counts(counts: Any) -> str:
@@ -138,19 +139,19 @@ def _counts(counts: Any) -> str:
 def _show_end(trained: Trained, recipe: Recipe) -> int:
     bad = trained.folder / BAD_RECORDS
     if bad.is_file():
-        click.echo(f"records left out are named in {bad}")
+        echo(f"records left out are named in {bad}")
     if trained.curve_drawn:
-        click.echo(f"loss and accuracy: {trained.folder / CURVE}")
+        echo(f"loss and accuracy: {trained.folder / CURVE}")
     else:
-        click.echo("no picture of the loss: matplotlib is missing (pip install 'migbench[report]')")
+        echo("no picture of the loss: matplotlib is missing (pip install 'migbench[report]')")
     if not trained.finished:
-        click.echo(
+        echo(
             f"migtrain: stopped after step {trained.step} of {recipe.steps}; "
             "the same command goes on from here",
             err=True,
         )
         return 1
-    click.echo(
+    echo(
         f"{trained.folder / MODEL}: a checkpoint; next: migbench run --model "
         f"{trained.folder / MODEL} --data DATA --out RUN"
     )
@@ -159,37 +160,37 @@ def _show_end(trained: Trained, recipe: Recipe) -> int:
 
 def _show_dry_run(recipe: Recipe, found: DryRun) -> int:
     parameters, memory = found.parameters, found.memory
-    click.echo(recipe.title)
-    click.echo(
+    echo(recipe.title)
+    echo(
         f"\nModel: {parameters.total:,} parameters ({parameters.language:,} language, "
         f"{parameters.merger:,} merger, {parameters.vision:,} vision), "
         f"{parameters.trained:,} of them trained"
     )
-    click.echo(
+    echo(
         f"Memory on each of {recipe.machine.gpus} GPUs, at most about "
         f"{memory.total / _GIB:.1f} of {found.available / _GIB:.1f} GiB to be had:"
     )
     for name in ("weights", "gradients", "optimiser", "gathered", "activations", "logits"):
-        click.echo(f"  {name:12} {getattr(memory, name) / _GIB:6.1f} GiB")
-    click.echo(
+        echo(f"  {name:12} {getattr(memory, name) / _GIB:6.1f} GiB")
+    echo(
         f"Steps: {found.steps:,} of {recipe.batch.size} examples, {found.examples:,} in all; "
         f"at most {found.most_tokens:,} tokens"
     )
     if found.lengths:
         total = found.lengths.mean * found.examples
-        click.echo(
+        echo(
             f"Tokens: about {found.lengths.mean:,.0f} an example, the longest of "
             f"{found.lengths.looked_at} looked at {found.lengths.longest:,} "
             f"(limit {recipe.max_tokens:,}); about {total:,.0f} in all"
         )
-    click.echo(f"Checkpoints kept: {recipe.keep}, {found.checkpoint_bytes / _GIB:.1f} GiB on disk")
-    click.echo("Data:")
+    echo(f"Checkpoints kept: {recipe.keep}, {found.checkpoint_bytes / _GIB:.1f} GiB on disk")
+    echo("Data:")
     for report in found.reports:
         epochs = f", {report.epochs:.2f} epochs" if report.epochs is not None else ""
         here = "drawn as needed" if report.examples is None else f"{report.examples:,} found"
-        click.echo(f"  {report.name}: {here}, {report.needed:,} wanted{epochs}")
+        echo(f"  {report.name}: {here}, {report.needed:,} wanted{epochs}")
         _show_census(report.census)
     for problem in found.problems:
-        click.echo(f"migtrain: {problem}", err=True)
-    click.echo("\nIt cannot work as it stands" if found.problems else "\nIt can work")
+        echo(f"migtrain: {problem}", err=True)
+    echo("\nIt cannot work as it stands" if found.problems else "\nIt can work")
     return 2 if found.problems else 0
