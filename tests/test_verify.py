@@ -433,6 +433,15 @@ def test_scores_under_every_protocol_come_out_again(guess: Path, protocol: str) 
     assert (done.status, f"({protocol}, " in done.out) == (0, True)
 
 
+def test_named_images_as_earlier_versions_counted_them_are_no_change(guess: Path) -> None:
+    path = guess / "scores.json"
+    scores = json.loads(path.read_text())
+    for task in scores["tasks"].values():
+        task["named_images"]["named"] += 1
+    path.write_text(json.dumps(scores))
+    assert "all holds" in migbench("verify", guess).out
+
+
 def test_a_protocol_that_there_is_none_of_is_named(guess: Path) -> None:
     (guess / "scores.json").write_text('{"protocol": "mine"}')
     done = migbench("verify", guess)

@@ -28,6 +28,8 @@ _SHOWN = 5
 """How many figures are named, of those that do not come out again."""
 _LEFT_OUT = ("annotations.path", "annotations.version", "difficulty", "run")
 """What scores hold and is looked at elsewhere, or not at all."""
+_COUNTED_OTHERWISE = ("named_images",)
+"""What earlier versions counted otherwise: boxes of one answer shared the first name in it."""
 _MOST_DRAWS = 1_000_000
 """Resamples above which a bootstrap is not repeated: a file may ask for any number."""
 
@@ -186,7 +188,7 @@ def _differing(
     """What is stored and comes out differently; what later versions say beside it is left out."""
     for key, then in stored.items():
         name, here = f"{prefix}{key}", now.get(key)
-        if name in _LEFT_OUT:
+        if name in _LEFT_OUT or key in _COUNTED_OTHERWISE:
             continue
         if isinstance(then, Mapping) and isinstance(here, Mapping):
             yield from _differing(then, here, f"{name}.")
