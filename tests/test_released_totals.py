@@ -14,7 +14,7 @@ from migbench.data.images import DataLocation
 from migbench.importing import read_released, store_import
 from migbench.models import resolve_model
 from migbench.run_store import Run
-from migbench.scoring import Outcome, TaskScores
+from migbench.scoring import Bootstrap, Outcome, TaskScores
 from migbench.tasks import load_tasks
 
 TASKS = [spec.key for spec in load_tasks()]
@@ -141,6 +141,20 @@ def test_scores_name_protocol_annotations_and_the_whole_macro(scaled: ScoredRun)
     assert scores.annotations.version == "revised"
     assert list(scores.tasks) == TASKS
     assert (scores.macro.tasks, scores.macro.n) == (10, 4276)
+
+
+def test_image_level_accuracy_of_the_answers_that_name_an_image(migician: Run) -> None:
+    scores = score_run(migician, bootstrap=Bootstrap(draws=200)).scores
+    group = scores.tasks["group_grounding"]
+    assert group.counted == {"image_accuracy": 189}
+    assert group.image_accuracy == pytest.approx(100 * 185 / 189)
+    interval, of_hits = group.interval("image_accuracy"), group.interval()
+    assert interval is not None
+    assert of_hits is not None
+    assert (interval.method, of_hits.method) == ("bootstrap", "bootstrap")
+    assert interval.low < group.image_accuracy < interval.high
+    others = (one for key, one in scores.tasks.items() if key != "group_grounding")
+    assert {one.image_accuracy for one in others} == {None}
 
 
 # --- the whole image as the answer to everything --------------------------------------------------
