@@ -22,11 +22,13 @@ from migbench.environment import new_manifest
 from migbench.errors import DataError, MigbenchError, UsageError
 from migbench.event_loop import EventLoop
 from migbench.input_files import refuse_other_names
+from migbench.manifests import Manifest
 from migbench.messages import Adapter
 from migbench.models import Model, resizing_of_adapter, with_resizing
 from migbench.provenance.credentials import refuse_secrets_of
 from migbench.provenance.fingerprints import fingerprint_of_checkpoint
 from migbench.provenance.identity import run_hash
+from migbench.provenance.places import is_own
 from migbench.questions import Question, Strategy
 from migbench.run_store import MANIFEST, Lines, Run, RunStore, Status, open_run
 from migbench.runner import Progress, Runner
@@ -327,10 +329,18 @@ def annotations_of(run: Run, moved_to: Path | None = None) -> Annotations:
 
 
 def image_folder(run: Run, images: Images = None) -> ImageFolder | None:
-    """A run's images: below ``images``, else where they were when it was made; None if gone."""
+    """A run's images: below ``images``, else where they were when the user made it; None if gone.
+
+    A received run's own word is not taken (`migbench.provenance.places`).
+    """
     search = image_search(images)
-    root = search.folder or (Path(run.manifest.images) if run.manifest.images else None)
+    root = search.folder or images_of(run.manifest)
     if root is None or not root.is_dir():
         return None
     beside = Path(run.settings.annotations.path).parent
     return folder_of(replace(search, folder=root), beside)
+
+
+def images_of(manifest: Manifest) -> Path | None:
+    """The image folder that a run of the user's own names; None for a received run's."""
+    return Path(manifest.images) if manifest.images and is_own(manifest) else None

@@ -24,6 +24,7 @@ from migbench.provenance.fingerprints import (
     fingerprint_of_checkpoint,
     fingerprint_of_profile,
 )
+from migbench.provenance.places import mark_of
 from migbench.redaction import redact
 from migbench.settings import Settings
 
@@ -67,7 +68,7 @@ def new_manifest(
     if origin == "run":
         serving = sorted(serving_settings(settings.model.adapter))
         environment = _with_model(environment, settings.model)
-    return Manifest(
+    manifest = Manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         status="running",
         settings=settings,
@@ -77,6 +78,7 @@ def new_manifest(
         questions=questions,
         origin=encodable(origin),
     )
+    return msgspec.structs.replace(manifest, mark=mark_of(manifest))
 
 
 def current_environment() -> Environment:

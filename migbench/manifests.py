@@ -57,6 +57,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The adapter's settings that say how the model was served, not what it says."""
     images: str | None = None
     """The image folder."""
+    mark: str | None = None
+    """What tells the user's own runs (`migbench.provenance.places`)."""
     questions: int = 0
     """How many questions the run asks."""
     answered: int = 0

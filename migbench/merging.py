@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from migbench.adapters import serving_settings
 from migbench.errors import DataError, UsageError
 from migbench.manifests import Manifest, Status, others_than, read_manifest
 from migbench.provenance.findings import Weight
@@ -29,7 +28,7 @@ def merge_runs(folders: Sequence[Path], out: Path) -> Run:
     """
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out}: is not empty; choose another --out")
-    settings = _joint_settings([(folder, read_manifest(folder).settings) for folder in folders])
+    settings = _joint_settings([(folder, read_manifest(folder)) for folder in folders])
     with ExitStack() as held:
         for folder in folders:
             held.enter_context(hold(folder))
@@ -61,12 +60,16 @@ def merge_runs(folders: Sequence[Path], out: Path) -> Run:
     return merged
 
 
-def _joint_settings(shards: Sequence[tuple[Path, Settings]]) -> Settings:
-    """The settings of the whole run. Raises `UsageError` where these are not all its shards."""
-    first_folder, first = shards[0]
-    serving = serving_settings(first.model.adapter)
+def _joint_settings(shards: Sequence[tuple[Path, Manifest]]) -> Settings:
+    """The settings of the whole run. Raises `UsageError` where these are not all its shards.
+
+    Which settings are serving settings stands in the shards' manifests: no adapter is loaded.
+    """
+    first_folder, first = shards[0][0], shards[0][1].settings
+    serving = frozenset(name for _, manifest in shards for name in manifest.serving)
     found: dict[Shard, Path] = {}
-    for folder, settings in shards:
+    for folder, manifest in shards:
+        settings = manifest.settings
         shard = settings.shard
         if shard is None:
             raise UsageError(f"{folder}: is not a shard; it was run without --shard")

@@ -63,6 +63,14 @@ def no_secrets() -> Iterator[None]:
     forget_secrets()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def this_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A configuration folder of the tests' own: the key of their runs' marks lies in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 # The tiny checkpoint, and images to show it
 
 

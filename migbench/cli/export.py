@@ -10,7 +10,7 @@ import click
 
 from migbench.benchmark import image_folder, score_run
 from migbench.cli.options import ExistingFolder, stored_run_options
-from migbench.cli.output import exit_status
+from migbench.cli.output import exit_status, tell_withheld_images
 from migbench.cli.terminal import echo, echo_line
 from migbench.errors import UsageError
 from migbench.export import FORMATS, Wishes, write_export
@@ -92,6 +92,8 @@ def command(
             option = name.replace("_", "-")
             raise UsageError(f"--{option} is for --to {format_}; leave it out for {kind}")
     scored = score_run(Run(run), corrections=corrections == "profile", **options)
+    if options["images"] is None and kind in ("coco", "fiftyone"):
+        tell_withheld_images([scored.run.manifest], "--images")
     wishes = Wishes(
         images=image_folder(scored.run, options["images"]),
         categories=categories or "task",

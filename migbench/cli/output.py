@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from migbench.cli.terminal import echo, echo_json, echo_line
+from migbench.manifests import Manifest
+from migbench.provenance.places import is_own
 from migbench.run_store import write_json
 from migbench.scoring import Scores
 from migbench.tables import FORMATS, interval_note, level_table, run_notes, scores_table
@@ -53,6 +56,17 @@ def show_scores(scores: Scores) -> None:
         echo_line(note)
     if scores.difficulty:
         echo("\n" + FORMATS["text"](level_table([(scores.model, scores)])))
+
+
+def tell_withheld_images(runs: Iterable[Manifest], option: str) -> None:
+    """Say of received runs that their image folders are not read, and which option names one."""
+    for manifest in runs:
+        if manifest.images and not is_own(manifest):
+            echo_line(
+                f"migbench: images below {manifest.images} are not read, since the run that names "
+                f"them was not made by you here; name their folder with {option}",
+                err=True,
+            )
 
 
 def exit_status(scores: Scores) -> int:

@@ -20,11 +20,11 @@ from migbench.cli.options import (
     scoring_options,
     together,
 )
-from migbench.cli.output import exit_status
+from migbench.cli.output import exit_status, tell_withheld_images
 from migbench.cli.terminal import echo_line
 from migbench.errors import UsageError
 from migbench.files import replaced
-from migbench.run_store import Run
+from migbench.run_store import Run, read_manifest
 from migbench.tables import run_labels
 from migbench.util.escaping import visible
 
@@ -112,6 +112,7 @@ def command(
     making = partial(linked, page=out) if images == "link" else partial(embedded, limit=limit)
     make_pictures: MakePictures = partial(making, side=thumbnail, watch=_watch)
     scored = score_runs(runs, options)
+    tell_unread_images(runs, options)
     html = make_page(scored, make_pictures, options)
     with replaced(out) as page:
         page.write_text(html, encoding="utf-8")
@@ -145,6 +146,12 @@ def score_runs(runs: Sequence[Path], options: dict[str, Any]) -> list[LabelledRu
     ]
     labels = run_labels(runs, [run.scores for run in scored])
     return [LabelledRun(visible(label), run) for (label,), run in zip(labels, scored, strict=True)]
+
+
+def tell_unread_images(runs: Sequence[Path], options: dict[str, Any]) -> None:
+    """Say which runs' images are not shown, since only received runs name their folders."""
+    if options["image_folder"] is None:
+        tell_withheld_images(map(read_manifest, runs), "--image-folder")
 
 
 def make_page(

@@ -10,7 +10,13 @@ import msgspec
 
 from migbench.benchmark import Plan
 from migbench.cli.adapter_options import adapter_options, adapter_settings
-from migbench.cli.options import ExistingFolder, FolderOrFile, image_options, json_option
+from migbench.cli.options import (
+    ExistingFile,
+    ExistingFolder,
+    FolderOrFile,
+    image_options,
+    json_option,
+)
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.run import carry_out
 from migbench.cli.terminal import echo, echo_line
@@ -19,7 +25,16 @@ from migbench.errors import UsageError
 from migbench.manifests import MANIFEST, Manifest, read_manifest
 from migbench.provenance.findings import Weight
 from migbench.provenance.identity import run_hash
-from migbench.provenance.repeating import Agreement, agreement, data_of_run, obstacles, plan_again
+from migbench.provenance.places import is_own
+from migbench.provenance.received import Given, missing_options
+from migbench.provenance.repeating import (
+    Agreement,
+    agreement,
+    data_of_run,
+    model_again,
+    obstacles,
+    plan_again,
+)
 from migbench.provenance.stored import stored_findings
 from migbench.provenance.verification import how_scored, read_scores
 from migbench.run_store import Run
@@ -47,6 +62,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     help="Where the data set's folder or annotation file is now, if it was moved.",
 )
 @image_options("--images", help="Where the image folder is now.")
+@click.option(
+    "--trust-adapter",
+    type=ExistingFile,
+    metavar="FILE.py",
+    help="Run this file, where the run used a Python class: its hash must be that of the run.",
+)
+@click.option("--checkpoint", help="The checkpoint to load, in place of the one the run names.")
 @adapter_options
 @click.option(
     "--accept-changes",
@@ -59,6 +81,8 @@ def command(
     out: Path | None,
     data: Path | None,
     images: Images,
+    trust_adapter: Path | None,
+    checkpoint: str | None,
     accept_changes: bool,
     json_file: Path | None,
     **options: Any,
@@ -66,8 +90,10 @@ def command(
     """Repeat a stored RUN under its own settings, and tell which answers are others.
 
     Everything is taken from the run's manifest but keys, which are read from the environment as
-    ever. Options of adapters are for what may change, such as a server's address. Exit status: 0
-    done, whatever was answered, 1 done but incomplete, 2 refused.
+    ever. Options of adapters are for what may change, such as a server's address. Of a run that you
+    did not make here yourself, code, checkpoint, address, texts among the settings and image folder
+    are taken from the command line alone. Exit status: 0 done, whatever was answered, 1 done but
+    incomplete, 2 refused.
 
     \b
     Examples:
@@ -79,8 +105,18 @@ def command(
     if out.resolve() == run.resolve():
         raise UsageError(f"--out {out}: is the run itself; choose another folder")
     check_forms(manifest.settings, run / MANIFEST)
-    plan = plan_again(manifest, data_of_run(manifest, data, images), adapter_settings(options))
+    given = Given(
+        adapter_file=trust_adapter,
+        checkpoint=checkpoint,
+        images=images is not None or data is not None,
+        settings=adapter_settings(options),
+    )
+    model = model_again(manifest, given)
+    _refuse_received(run, manifest, given)
+    location = data_of_run(manifest, data, images)
+    plan = plan_again(manifest, location, model)
     _refuse_changes(run, manifest, plan, accept_changes)
+    _announce(plan)
     how = how_scored(run, read_scores(run))
     scored = carry_out(
         plan,
@@ -101,6 +137,31 @@ def command(
         show(report)
     write_result(json_file, report)
     return exit_status(scored.scores)
+
+
+def _refuse_received(run: Path, manifest: Manifest, given: Given) -> None:
+    """A stored run is data: only the user chooses what is loaded, asked and sent."""
+    if is_own(manifest):
+        return
+    if missing := missing_options(manifest, given):
+        raise UsageError(
+            f"{run}: was not made by you here, so nothing that it names is loaded, asked or sent "
+            "unless you name it too; repeating it would\n"
+            + "\n".join(f"  {what}: allow it with {option}" for what, option in missing)
+        )
+
+
+def _announce(plan: Plan) -> None:
+    """Say what is loaded, asked and sent."""
+    model, images = plan.settings.model, plan.data.images
+    lines = [f"loads adapter {model.adapter}"]
+    if model.checkpoint is not None:
+        lines.append(f"asks {model.checkpoint}")
+    lines += [f"  {name}: {value}" for name, value in model.settings.items()]
+    shown = f"with images below {images.root}" if images else "without images"
+    lines.append(f"sends {len(plan.questions)} questions of {plan.annotations.path}, {shown}")
+    for line in lines:
+        echo_line(f"rerun: {line}", err=True)
 
 
 def _refuse_changes(run: Path, manifest: Manifest, plan: Plan, accept: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from migbench.cli.options import ExistingFolder
-from migbench.cli.report import make_page, page_options, score_runs
+from migbench.cli.report import make_page, page_options, score_runs, tell_unread_images
 from migbench.cli.terminal import echo, echo_line
 
 
@@ -36,6 +36,7 @@ def command(runs: tuple[Path, ...], port: int, opens: bool, **options: Any) -> i
     """
     from migbench.report.viewer import Content, Viewer
 
+    tell_unread_images(runs, options)
     content = Content(
         runs, lambda pictures, state: make_page(score_runs(runs, options), pictures, options, state)
     )

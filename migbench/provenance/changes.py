@@ -17,6 +17,7 @@ from migbench.provenance.fingerprints import (
     fingerprint_of_checkpoint,
     fingerprint_of_profile,
 )
+from migbench.provenance.places import is_own
 from migbench.settings import Settings
 from migbench.tasks import task_hashes, tasks_folder
 
@@ -30,14 +31,34 @@ def changes_around(manifest: Manifest) -> Iterator[Finding]:
     yield from _tasks(manifest.settings)
     yield from _dialect(model)
     yield from _profile(model, environment)
-    yield from model_changes(manifest, model)
+    if is_own(manifest):
+        yield from model_changes(manifest, model, Path(environment.folder or "."))
+    else:
+        yield from _not_looked_at(model, environment)
     yield from _versions(manifest)
 
 
-def model_changes(manifest: Manifest, model: Model) -> Iterator[Finding]:
-    """Whether a model's checkpoint and adapter are those that answered."""
+def _not_looked_at(model: Model, made: Environment) -> Iterator[Finding]:
+    """What a received run names, and no command opens for it."""
+    if made.adapter is not None:
+        yield remark(
+            "adapter",
+            f"adapter {model.adapter}: is not looked at, since the run was not made by you here",
+        )
+    if made.checkpoint is not None:
+        yield remark(
+            "checkpoint",
+            f"checkpoint {model.checkpoint}: is not looked at, since the run was not made by you "
+            "here",
+        )
+
+
+def model_changes(manifest: Manifest, model: Model, here: Path = Path()) -> Iterator[Finding]:
+    """Whether a model's checkpoint and adapter are those that answered.
+
+    ``here`` is where a relative path of an adapter's file begins.
+    """
     made = manifest.environment
-    here = Path(made.folder or ".")
     for about, name, then, now in (
         ("adapter", model.adapter, made.adapter, fingerprint_of_adapter(model, here)),
         ("checkpoint", model.checkpoint, made.checkpoint, fingerprint_of_checkpoint(model)),

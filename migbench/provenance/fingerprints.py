@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from migbench.errors import DataError
+from migbench.input_files import SMALL, open_regular
 from migbench.models import Model, load_profiles, resolve_model
 
 _WHOLE = 1 << 20
@@ -35,7 +36,10 @@ def fingerprint_of_adapter(model: Model, folder: Path = Path()) -> str | None:
     ``folder`` is where a relative path begins.
     """
     path = adapter_file(model, folder)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None
+    if path is None or not path.is_file():
+        return None
+    with open_regular(path, SMALL) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def adapter_file(model: Model, folder: Path = Path()) -> Path | None:

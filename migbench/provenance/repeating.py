@@ -9,17 +9,17 @@ from typing import Any
 
 import msgspec
 
-from migbench.adapters import serving_settings
-from migbench.benchmark import Plan, make_plan
+from migbench.benchmark import Plan, images_of, make_plan
 from migbench.data.annotations import Annotations
 from migbench.data.images import DataLocation, Images, folder_of, image_search, locate_data
 from migbench.dialects import PromptSet
 from migbench.errors import UsageError
 from migbench.manifests import Manifest
-from migbench.models import merged_settings
+from migbench.models import Model, merged_settings
 from migbench.provenance.changes import model_changes
 from migbench.provenance.findings import Finding, Weight, changed
 from migbench.provenance.fingerprints import adapter_file
+from migbench.provenance.received import Given
 from migbench.run_store import Run
 from migbench.selection import Selection
 from migbench.settings import differences
@@ -47,7 +47,8 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 def data_of_run(manifest: Manifest, data: Path | None, images: Images) -> DataLocation:
     """Where the run's data are: where they were, or where the user says they are now.
 
-    Raises `UsageError` where they are not.
+    The image folder of a received run is the user's alone to say. Raises `UsageError` where the
+    data are not there.
     """
     if data is not None:
         return locate_data(data, images)
@@ -55,7 +56,7 @@ def data_of_run(manifest: Manifest, data: Path | None, images: Images) -> DataLo
     if not path.is_file():
         raise UsageError(f"{path}: the run's annotation file is gone; pass --data")
     search = image_search(images)
-    folder = search.folder or (Path(manifest.images) if manifest.images else None)
+    folder = search.folder or images_of(manifest)
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder}: the run's image folder is gone; pass --images, or --data")
     if folder is None:
@@ -63,27 +64,33 @@ def data_of_run(manifest: Manifest, data: Path | None, images: Images) -> DataLo
     return DataLocation(path, folder_of(replace(search, folder=folder), path.parent))
 
 
-def plan_again(manifest: Manifest, data: DataLocation, settings: Mapping[str, Any]) -> Plan:
-    """The plan that the run carried out; ``settings`` are the adapter's that are given anew.
+def model_again(manifest: Manifest, given: Given) -> Model:
+    """The model that the run asked, with what the user says anew. Loads no code.
 
     Raises `UsageError` where there is no model to ask: answers were imported; or where the run
-    trusted code that comes with a checkpoint, which no file may decide, and ``settings`` do not.
+    trusted code that comes with a checkpoint, which no file may decide, and the user does not.
     """
-    old = manifest.settings
+    old = manifest.settings.model
     if manifest.origin != "run" and not manifest.origin.startswith("shards "):
         raise UsageError(
             f"its answers were imported from {manifest.origin}: there is no model to ask again"
         )
-    if _trusts_code(old.model.settings) and not _trusts_code(settings):
+    if _trusts_code(old.settings) and not _trusts_code(given.settings):
         raise UsageError(
             "it ran code that came with the checkpoint; say that this is to be trusted: "
             "--model-arg trust_remote_code=true"
         )
-    model = msgspec.structs.replace(
-        old.model,
-        adapter=_adapter_there(manifest),
-        settings=merged_settings(old.model.settings, settings),
+    return msgspec.structs.replace(
+        old,
+        adapter=_adapter_again(manifest, given.adapter_file),
+        checkpoint=given.checkpoint or old.checkpoint,
+        settings=merged_settings(old.settings, given.settings),
     )
+
+
+def plan_again(manifest: Manifest, data: DataLocation, model: Model) -> Plan:
+    """The plan that the run carried out."""
+    old = manifest.settings
     return make_plan(
         model,
         data,
@@ -102,19 +109,29 @@ def _trusts_code(settings: Mapping[str, Any]) -> bool:
     return bool(settings.get("trust_remote_code")) or any(map(_trusts_code, inner))
 
 
-def _adapter_there(manifest: Manifest) -> str:
-    """The adapter's name, where it is a file's with the path that it had when the run was made."""
+def _adapter_again(manifest: Manifest, file: Path | None) -> str:
+    """The adapter's name: where it is a file's, with the whole path of the file that is loaded."""
     model, folder = manifest.settings.model, Path(manifest.environment.folder or ".")
-    file = adapter_file(model, folder)
-    return str(folder / model.adapter) if file and file.is_file() else model.adapter
+    named = adapter_file(model, folder)
+    if named is None:
+        if file is not None:
+            raise UsageError(f"--trust-adapter {file}: the run used the installed {model.adapter}")
+        return model.adapter
+    if not (file or named).is_file():
+        raise UsageError(
+            f"there is no file {named.absolute()} (any more); name it with --trust-adapter FILE.py"
+        )
+    return f"{(file or named).resolve()}:{model.adapter.rpartition(':')[2]}"
 
 
 def obstacles(manifest: Manifest, plan: Plan) -> list[Finding]:
-    """What makes a repetition another run: its settings, annotations, tasks, model or adapter."""
-    serving = manifest.serving or serving_settings(plan.settings.model.adapter)
+    """What makes a repetition another run: its settings, annotations, tasks, model or adapter.
+
+    No code is loaded for it; the adapter's file that is looked at is the one that will be.
+    """
     found = [
         changed("settings", f"{name}: was {before!r}, is now {after!r}")
-        for name, before, after in differences(manifest.settings, plan.settings, serving)
+        for name, before, after in differences(manifest.settings, plan.settings, manifest.serving)
         if name != "model.adapter"  # Its path may be a longer one; its content is held below.
     ]
     found += model_changes(manifest, plan.settings.model)

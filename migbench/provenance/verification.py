@@ -18,6 +18,7 @@ from migbench.errors import DataError, MigbenchError
 from migbench.manifests import Manifest, read_manifest
 from migbench.provenance.changes import changes_around
 from migbench.provenance.findings import Finding, Weight, changed, remark
+from migbench.provenance.places import is_own
 from migbench.provenance.requests import request_findings
 from migbench.provenance.stored import stored_findings
 from migbench.run_store import Run
@@ -208,11 +209,13 @@ def _same(then: Any, now: Any) -> bool:
 
 def _request_findings(scored: ScoredRun, images: Images) -> Iterator[Finding]:
     folder = image_folder(scored.run, images)
-    if folder is None:
-        gone = scored.run.manifest.images
-        yield remark("requests", f"{gone}: is no image folder (any more); pass --images FOLDER")
-    else:
+    if folder is not None:
         yield from request_findings(scored, folder)
+        return
+    named, why = scored.run.manifest.images, "is no image folder (any more)"
+    if named and not is_own(scored.run.manifest):
+        why = "is not read, since the run was not made by you here"
+    yield remark("requests", f"{named}: {why}; pass --images FOLDER")
 
 
 def _unanswered(scored: ScoredRun) -> Iterator[Finding]:
