@@ -30,7 +30,7 @@ from migbench.provenance.fingerprints import fingerprint_of_checkpoint
 from migbench.provenance.identity import run_hash
 from migbench.provenance.places import is_own
 from migbench.questions import Question, Strategy
-from migbench.run_store import MANIFEST, Lines, Run, RunStore, Status, open_run
+from migbench.run_store import Lines, Run, RunStore, Status, open_run
 from migbench.runner import Progress, Runner
 from migbench.scoring import (
     DEFAULT_PROTOCOL,
@@ -50,7 +50,7 @@ from migbench.scoring import (
     with_intervals,
 )
 from migbench.scoring.judging import replay
-from migbench.selection import Selection, check_forms, questions_of
+from migbench.selection import Selection, questions_of
 from migbench.settings import AnnotationSource, Settings
 from migbench.sharding import Shard
 from migbench.strategies import STRATEGIES, find_strategy
@@ -235,10 +235,9 @@ def score_run(
     same. With ``accept_model_errors`` targets without an answer count as not hit, else their task
     has no accuracy. With a ``difficulty`` split the scores hold figures by level too. Intervals
     come from formulas, or with a ``bootstrap`` from resampled clusters. Raises `DataError` where
-    the annotation file is gone or another one, or not the split's, or the manifest is damaged.
+    the annotation file is gone or another one, or not the split's.
     """
     settings = run.settings
-    check_forms(settings, run.folder / MANIFEST)
     read = annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
     judging = make_judge(settings, protocol, correction, image_folder(run, images))

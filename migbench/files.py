@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from migbench.errors import UsageError
@@ -35,12 +38,28 @@ def replaced(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + ".partial")
     with errors_named(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # A killed writer's; or a link, which would be followed.
         try:
             yield partial
+            flush(partial)  # The name must not outlive a power cut that the content does not.
             partial.replace(path)
+            flush(path.parent)
         finally:
             with suppress(OSError):  # What went wrong is told already.
                 partial.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Have the disk take a file's content, or a folder's names. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Not every file system can do that for a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -62,6 +81,28 @@ def errors_named(path: Path, partial: Path | None = None) -> Iterator[None]:
         ) from error
 
 
+def open_appending(path: Path) -> FileIO:
+    """Open a file of ours to write at its end, unbuffered; it is made where it is not there.
+
+    Raises `UsageError` where something else is there: a link leads to a file that is not ours, and
+    a pipe or a device would block.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with errors_named(path):
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise UsageError(f"{path}: is a link, and nothing is written through it") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(f"{path}: is a pipe or a device, and nothing is written to it")
+    file = FileIO(descriptor, "ab")
+    file.seek(0, os.SEEK_END)
+    return file
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Where to write what is to be this folder. Raises `UsageError` where there is something.
@@ -70,18 +111,23 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError(f"{path}: is there already, and not empty; choose another --out")
-    with errors_named(path):
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    with errors_named(path, unfinished):
         path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        error.filename = None  # A made-up name would mean nothing to anyone.
-        with errors_named(path):
-            raise
+        unfinished.mkdir()  # Open to whom the umask lets in.
     try:
         yield unfinished
-        unfinished.chmod(0o755)
-        unfinished.replace(path)
+        publish(unfinished, path)
     except BaseException:
-        shutil.rmtree(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def publish(unfinished: Path, path: Path) -> None:
+    """Give a folder that is complete its name, all of it on the disk. Raises `UsageError`."""
+    with errors_named(path, unfinished):
+        for each in (*unfinished.rglob("*"), unfinished):
+            if not each.is_symlink():
+                flush(each)
+        unfinished.replace(path)
+        flush(path.parent)

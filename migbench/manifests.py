@@ -10,11 +10,16 @@ import msgspec
 
 from migbench.errors import DataError, UsageError
 from migbench.files import replaced
+from migbench.input_files import MIB, read_bytes
+from migbench.json_files import INVALID, line_of, trouble
+from migbench.manifest_check import problems_of, schema_of
 from migbench.provenance.sealing import End, Seal, manifest_digest
 from migbench.settings import Settings
 
 MANIFEST = "run.json"
 SCHEMA = 1
+MOST_BYTES = 64 * MIB
+"""Larger manifests are not read."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,14 +88,27 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a run says of itself. Raises `UsageError` where the folder is none, else `DataError`."""
+    """What a run says of itself, checked.
+
+    Raises `UsageError` where the folder is no run, and `DataError` where its manifest is damaged.
+    """
     path = folder / MANIFEST
+    if not path.exists():
+        raise UsageError(f"{folder}: is not a run (it has no {MANIFEST})")
+    content = read_bytes(path, MOST_BYTES)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError:
-        raise UsageError(f"{folder}: is not a run (it has no {MANIFEST})") from None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}") from error
+        if (schema := schema_of(content)) != SCHEMA:
+            raise DataError(
+                f"{path}: has schema {schema}, and this version of migbench reads {SCHEMA}; "
+                "use the version that made the run"
+            )
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except INVALID as error:
+        line = line_of(error, content)
+        raise DataError(f"{path}{line}: not a run's manifest: {trouble(error, content)}") from error
+    if (problem := next(problems_of(manifest), None)) is not None:
+        raise DataError(f"{path}: not a run's manifest: {problem}")
+    return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest, end: End) -> Manifest:

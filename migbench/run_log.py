@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from migbench.boundary import Failure
+from migbench.files import errors_named, open_appending
 from migbench.plain_text import encodable
 from migbench.redaction import redact
 from migbench.watchdog import seconds_text
@@ -27,11 +29,11 @@ class RunLog:
         """Log into this run folder."""
         self._path = folder / RUN_LOG
         self._guard = Lock()
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
-        """Open the file. Raises `OSError` where that cannot be."""
-        self._file = self._path.open("a", encoding="utf-8")
+        """Open the file. Raises `UsageError` where that cannot be."""
+        self._file = open_appending(self._path)
         return self
 
     def __exit__(
@@ -68,7 +70,6 @@ class RunLog:
     def _write(self, text: str) -> None:
         moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         entry = f"{moment} {encodable(redact(text)).rstrip()}\n"
-        with self._guard:
+        with self._guard, errors_named(self._path):
             if self._file is not None:
-                self._file.write(entry)
-                self._file.flush()
+                self._file.write(entry.encode())

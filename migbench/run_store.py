@@ -8,18 +8,20 @@ are linked and manifests sealed (`migbench.provenance.sealing`).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import Annotated
 
 import msgspec
 from filelock import FileLock, Timeout
 
+from migbench.durable_file import DurableFile
 from migbench.errors import DataError, UsageError
+from migbench.files import open_appending
 from migbench.hash_index import HashIndex
+from migbench.input_files import MIB, open_regular
 from migbench.json_files import INVALID, trouble
 from migbench.manifests import MANIFEST as MANIFEST
 from migbench.manifests import Environment as Environment
@@ -28,6 +30,7 @@ from migbench.manifests import Status as Status
 from migbench.manifests import following, others_than, write_manifest
 from migbench.manifests import read_manifest as read_manifest
 from migbench.manifests import write_json as write_json
+from migbench.messages import Size
 from migbench.models import Model, with_known_frame
 from migbench.provenance.sealing import End
 from migbench.served import Servers
@@ -35,6 +38,12 @@ from migbench.settings import Settings, differences
 
 ANSWERS = "answers.jsonl"
 LOCK = ".lock"
+LONGEST_LINE = 64 * MIB
+"""Bytes of an answer's line; longer ones are not read."""
+
+
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+"""The side of an image."""
 
 
 class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,7 +54,7 @@ class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     question: str
-    turn: int = 0
+    turn: Annotated[int, msgspec.Meta(ge=0)] = 0
     key: str = ""
     prompt: str = ""
     text: str | None = None
@@ -53,13 +62,27 @@ class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: bool = False
     """A content filter stood in the way; ``text`` is what came in the answer's place."""
     error: str | None = None
-    sizes: list[tuple[int, int]] | None = None
+    sizes: list[tuple[Pixels, Pixels]] | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None
     reused: bool = False
     """Copied from an equal request's answer instead of asked again."""
+
+    def size(self, image: int) -> Size | None:
+        """The size of the question's image of this number, from 0, where the run kept sizes.
+
+        Raises `DataError` where it kept fewer than there are images.
+        """
+        if self.sizes is None:
+            return None
+        if image >= len(self.sizes):
+            raise DataError(
+                f"the answer to {self.question} has the sizes of {len(self.sizes)} images, and it "
+                f"has more: it was not stored so; `migbench verify` tells what was changed"
+            )
+        return Size(*self.sizes[image])
 
 
 Lines = dict[tuple[str, int], AnswerLine]
@@ -100,13 +123,13 @@ class Run:
             return found
         decoder = msgspec.json.Decoder(AnswerLine)
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 for place in places:
                     file.seek(place)
                     line = decoder.decode(file.readline())
                     if line.question in wanted:
                         _keep(found, line)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except INVALID as error:
             raise DataError(f"{path}: was changed while it was read ({error})") from error
         return found
 
@@ -127,7 +150,7 @@ class RunStore(Run):
         super().__init__(folder)
         self._end = end
         self._wall_seconds = wall_seconds
-        self._file: IO[bytes] = (folder / ANSWERS).open("ab", buffering=0)
+        self._file = DurableFile(folder / ANSWERS)
         self.by_key = {line.key: line for line in self.lines.values() if line.text is not None}
 
     def append(self, line: AnswerLine) -> None:
@@ -137,20 +160,12 @@ class RunStore(Run):
         """
         place = self._file.tell()
         stored, end = self._end.followed_by(msgspec.json.encode(line))
-        try:
-            self._write_all(stored)
-        except OSError as error:
-            self._file.truncate(place)
-            raise OSError(error.errno, error.strerror, str(self.folder / ANSWERS)) from error
+        self._file.write(stored)
         self._end = end
         self._places.add(line.question, place)
         _keep(self.lines, line)
         if line.text is not None:
             self.by_key.setdefault(line.key, line)
-
-    def _write_all(self, content: bytes) -> None:
-        while content:
-            content = content[self._file.write(content) :]
 
     def finish(self, status: Status, seconds: float | None = None) -> None:
         """Record how the run ended, and how long it took since it was opened, where known."""
@@ -159,7 +174,7 @@ class RunStore(Run):
         else:
             self._wall_seconds = None
         answered = sum(line.text is not None for line in self.lines.values())
-        os.fsync(self._file.fileno())  # No seal on lines that a power cut may take.
+        self._file.flush()  # No seal on lines that a power cut may take.
         self._write(
             msgspec.structs.replace(
                 self.manifest,
@@ -215,7 +230,6 @@ class RunStore(Run):
 
     def close(self) -> None:
         """Close the file, and force it to disk."""
-        os.fsync(self._file.fileno())
         self._file.close()
 
 
@@ -266,41 +280,52 @@ def read_lines(path: Path) -> Iterator[AnswerLine]:
         yield line
 
 
-def _locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
-    """All that was stored, and at which byte each line begins."""
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file of answers as they lie there; none where there is no file.
+
+    Raises `DataError` where it is no regular file, or a line is longer than any answer.
+    """
     if not path.exists():
         return
+    with open_regular(path) as file:
+        number = 1
+        while line := file.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise DataError(f"{path}:{number}: has more than {LONGEST_LINE:,} bytes")
+            yield line
+            number += 1
+
+
+def _locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
+    """All that was stored, and at which byte each line begins."""
     decoder = msgspec.json.Decoder(AnswerLine)
     place = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return  # Cut off when its writer was killed.
-            try:
-                if line.strip():  # An editor may leave a blank line at the end.
-                    yield place, decoder.decode(line)
-            except INVALID as error:
-                raise DataError(
-                    f"{path}:{number}: is not a stored answer: {trouble(error, line)}; "
-                    f"set it aside with `migbench verify --repair {path.parent}`, or delete line "
-                    f"{number}: the command that made the run then asks its question again"
-                ) from error
-            place += len(line)
+    for number, line in enumerate(raw_lines(path), start=1):
+        if not line.endswith(b"\n"):
+            return  # Cut off when its writer was killed.
+        try:
+            if line.strip():  # An editor may leave a blank line at the end.
+                yield place, decoder.decode(line)
+        except INVALID as error:
+            raise DataError(
+                f"{path}:{number}: is not a stored answer: {trouble(error, line)}; "
+                f"set it aside with `migbench verify --repair {path.parent}`: "
+                "the command that made the run then asks its question again"
+            ) from error
+        place += len(line)
 
 
 def cut_torn_line(path: Path) -> End:
     """Take away what a killed writer left behind the last whole line; where the file ends then."""
     end = End()
-    if not path.exists():
-        return end
-    with path.open("r+b") as file:
-        kept = 0
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            kept += len(line)
-            end = end.after(line)
-        file.truncate(kept)
+    kept = 0
+    for line in raw_lines(path):
+        if not line.endswith(b"\n"):
+            with open_appending(path) as file:
+                file.truncate(kept)
+            break
+        kept += len(line)
+        end = end.after(line)
     return end
 
 

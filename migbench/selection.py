@@ -5,38 +5,20 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 
 from migbench import chunks
 from migbench.data.annotations import Annotations, Instance
-from migbench.dialects import PromptSet
-from migbench.errors import DataError
 from migbench.evaluators import EVALUATORS, SHARED, Sharing
 from migbench.hash_index import HashIndex
 from migbench.questions import Question
 from migbench.settings import Settings
 from migbench.sharding import share_of
-from migbench.strategies import STRATEGIES
 
 
 def questions_of(settings: Settings, annotations: Annotations) -> Iterable[Question]:
     """The questions that a run under these settings asks."""
     questions = EVALUATORS[settings.evaluator](_selected(settings, annotations))
     return share_of(settings.shard, questions) if settings.shard else questions
-
-
-def check_forms(settings: Settings, where: Path) -> None:
-    """Raise `DataError` where stored settings name forms of asking that there are none of."""
-    known = {
-        "evaluator": (settings.evaluator, [*EVALUATORS]),
-        "strategy": (settings.strategy, [*STRATEGIES]),
-        "prompts": (settings.prompts, [*PromptSet]),
-    }
-    for form, (name, names) in known.items():
-        if name not in names:
-            raise DataError(f"{where}: {form} {name!r} is none of {', '.join(names)}")
-    if settings.shard and not 1 <= settings.shard.number <= settings.shard.of:
-        raise DataError(f"{where}: there can be no shard {settings.shard}")
 
 
 def _selected(settings: Settings, annotations: Annotations) -> Iterator[Instance]:

@@ -22,7 +22,7 @@ from migbench.cli.run import carry_out
 from migbench.cli.terminal import echo, echo_line
 from migbench.data.images import Images
 from migbench.errors import UsageError
-from migbench.manifests import MANIFEST, Manifest, read_manifest
+from migbench.manifests import Manifest, read_manifest
 from migbench.provenance.findings import Weight
 from migbench.provenance.identity import run_hash
 from migbench.provenance.places import is_own
@@ -39,7 +39,6 @@ from migbench.provenance.stored import stored_findings
 from migbench.provenance.verification import how_scored, read_scores
 from migbench.run_store import Run
 from migbench.scoring import Scores
-from migbench.selection import check_forms
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +103,6 @@ def command(
     out = out or run.resolve().with_name(f"{run.resolve().name}-rerun")
     if out.resolve() == run.resolve():
         raise UsageError(f"--out {out}: is the run itself; choose another folder")
-    check_forms(manifest.settings, run / MANIFEST)
     given = Given(
         adapter_file=trust_adapter,
         checkpoint=checkpoint,

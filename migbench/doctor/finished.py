@@ -92,8 +92,8 @@ def look_at_run(
 def _size(each: Written, image: Callable[[str], ImageFile] | None) -> Size | None:
     """The size of the image asked about, where the run kept it or the image is there."""
     target = each.instance.target_image
-    if each.line and each.line.sizes:
-        return Size(*each.line.sizes[target])
+    if each.line and (size := each.line.size(target)) is not None:
+        return size
     if image is None:
         return None
     try:

@@ -27,8 +27,8 @@ class Sizes:
         Raises `UsageError` where it is not known, `ModelError` for a file that is no image.
         """
         instance, line = judgement.instance, judgement.line
-        if line is not None and line.sizes is not None:
-            return Size(*line.sizes[instance.target_image])
+        if line is not None and (kept := line.size(instance.target_image)) is not None:
+            return kept
         name = instance.images[instance.target_image]
         file = self.images.file(name) if self.images else None
         if file and file.path and file.path.is_file():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from migbench.boundary import Checked, Failure
+from migbench.durable_file import DurableFile
 from migbench.run_log import RunLog
 from migbench.run_store import AnswerLine, cut_torn_line, read_lines
 from migbench.runner import filled
@@ -20,7 +20,7 @@ class AnswerLog:
 
     def __init__(
         self,
-        file: IO[bytes] | None = None,
+        file: DurableFile | None = None,
         known: dict[str, AnswerLine] | None = None,
         log: RunLog | None = None,
     ) -> None:
@@ -46,7 +46,6 @@ class AnswerLog:
         """Keep one line; it is with the operating system when this returns."""
         if self._file is not None:
             self._file.write(msgspec.json.encode(line) + b"\n")
-            self._file.flush()
         if line.text is not None:
             self.by_key[line.key] = line
 
@@ -56,5 +55,5 @@ def open_log(path: Path) -> Iterator[AnswerLog]:
     """The log in this file, with what it holds already. Raises `DataError` naming file and line."""
     known = {line.key: line for line in read_lines(path) if line.text is not None}
     cut_torn_line(path)
-    with path.open("ab") as file, RunLog(path.parent) as log:
+    with closing(DurableFile(path)) as file, RunLog(path.parent) as log:
         yield AnswerLog(file, known, log)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from migbench.manifests import MANIFEST, Manifest
+from migbench.input_files import read_bytes
+from migbench.json_files import INVALID
+from migbench.manifests import MANIFEST, MOST_BYTES, Manifest
 from migbench.provenance.findings import Finding, changed, remark
 from migbench.provenance.sealing import Lines, Seal, inspect, manifest_digest
-from migbench.run_store import ANSWERS, AnswerLine
+from migbench.run_store import ANSWERS, AnswerLine, raw_lines
 
 _SHOWN = 5
 """How many lines are named, of those with the same trouble."""
@@ -21,13 +23,10 @@ _SHOWN = 5
 def stored_findings(folder: Path, manifest: Manifest) -> Iterator[Finding]:
     """What was changed in a run folder since it was stored; line by line, nothing is kept."""
     seal = manifest.seal
-    if seal and manifest_digest((folder / MANIFEST).read_bytes()) != seal.manifest:
+    if seal and manifest_digest(read_bytes(folder / MANIFEST, MOST_BYTES)) != seal.manifest:
         yield changed("manifest", f"{folder / MANIFEST}: was edited after it was sealed")
     path = folder / ANSWERS
-    lines = Lines()
-    if path.exists():
-        with path.open("rb") as file:
-            lines = inspect(file, seal.lines if seal else None)
+    lines = inspect(raw_lines(path), seal.lines if seal else None)
     yield from _named(path, lines.changed, "is not what was stored")
     yield from _named(
         path, lines.displaced, "does not follow what was stored before it: a line is missing or new"
@@ -76,10 +75,9 @@ def _questions(path: Path, numbers: Sequence[int]) -> dict[int, str]:
     found: dict[int, str] = {}
     if not numbers:
         return found
-    with path.open("rb") as file:
-        for number, line in enumerate(islice(file, max(numbers)), start=1):
-            if number in numbers:
-                with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                    question = msgspec.json.decode(line, type=AnswerLine).question
-                    found[number] = f" ({question})"
+    for number, line in enumerate(islice(raw_lines(path), max(numbers)), start=1):
+        if number in numbers:
+            with suppress(*INVALID):
+                question = msgspec.json.decode(line, type=AnswerLine).question
+                found[number] = f" ({question})"
     return found

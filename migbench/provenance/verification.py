@@ -15,7 +15,8 @@ from migbench.data.annotations import inspect_annotations
 from migbench.data.images import Images
 from migbench.data.versions import CUSTOM
 from migbench.errors import DataError, MigbenchError
-from migbench.manifests import Manifest, read_manifest
+from migbench.json_files import read_json
+from migbench.manifests import MOST_BYTES, Manifest, read_manifest
 from migbench.provenance.changes import changes_around
 from migbench.provenance.findings import Finding, Weight, changed, remark
 from migbench.provenance.places import is_own
@@ -125,10 +126,7 @@ def read_scores(folder: Path) -> dict[str, Any] | None:
     path = folder / SCORES
     if not path.exists():
         return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: {error}") from error
+    return read_json(path, dict[str, Any], "the scores of a run", MOST_BYTES)
 
 
 def how_scored(folder: Path, stored: dict[str, Any] | None) -> ScoredAs:

@@ -43,8 +43,9 @@ class AnswerInContext:
         """The shown images' sizes in pixels, where the dialect needs them and they can be had."""
         if not self.dialect.convention.needs_size:
             return None
-        if self.line.sizes is not None:
-            return [Size(*self.line.sizes[index]) for index in self.turn.images]
+        kept = [self.line.size(index) for index in self.turn.images]
+        if all(size is not None for size in kept):
+            return [size for size in kept if size is not None]
         if self.image is None:
             return None
         return [self.image(self.question.images[index]).size() for index in self.turn.images]
