@@ -145,18 +145,21 @@ def execute(
     progress: Callable[[RunStore], Progress] = lambda store: Progress(),
     *,
     slow_after: float = SLOW_AFTER,
+    accept_changes: bool = False,
+    without_lock: bool = False,
 ) -> Progress:
     """Carry the plan out, or go on with it, in the run folder ``out``.
 
     The model is started only when the folder is found fit. Interrupted (KeyboardInterrupt goes
     through), the run is marked stopped, and the same call goes on with it later. ``progress`` makes
     the run's progress from its store. Requests that take longer than ``slow_after`` seconds are
-    named in the run's log and to its progress.
+    named in the run's log and to its progress. A run that was changed after it was stored goes on
+    only with ``accept_changes``, and on a file system without locks only ``without_lock``.
     """
     folder = plan.data.images.root if plan.data.images else None
     manifest = new_manifest(plan.settings, len(plan.questions), images=folder)
     check_settings(plan.settings.model)
-    with open_run(out, manifest) as store:
+    with open_run(out, manifest, accept_changes=accept_changes, without_lock=without_lock) as store:
         status: Status = "stopped"
         started = monotonic()
         try:
@@ -268,6 +271,7 @@ def score_run(
         tasks=tasks,
         macro=macro_average(tasks),
         difficulty=levels,
+        history=[f"{each.message} ({each.at})" for each in run.manifest.history],
     )
     scores = with_intervals(scores, by_task, by_level, bootstrap)
     return ScoredRun(run, read, scores, judgements)

@@ -17,7 +17,7 @@ from migbench.errors import DataError, shortened
 from migbench.input_files import read_bytes
 from migbench.json_files import INVALID, decode_answers, read_json, trouble
 from migbench.models import Model
-from migbench.run_store import AnswerLine, open_run
+from migbench.run_store import AnswerLine, new_run, refuse_filled
 from migbench.selection import questions_of
 from migbench.settings import Settings
 from migbench.tasks import load_tasks, task_hashes
@@ -155,12 +155,15 @@ def store_import(
     out: Path,
     origin: str,
     evaluator: str = "polling",
+    *,
+    without_lock: bool = False,
 ) -> int:
     """Write imported answers as a run of direct inference; their number.
 
     The run covers the tasks that the answers cover. Raises `UsageError` where ``out`` holds
-    something else.
+    something: answers of two sources are two runs.
     """
+    refuse_filled(out)
     annotations.require_usable()
     found = list(answers)
     if not found:
@@ -175,7 +178,7 @@ def store_import(
     )
     questions = sum(1 for _ in questions_of(settings, annotations))
     manifest = new_manifest(settings, questions, origin=origin)
-    with open_run(out, manifest) as store:
+    with new_run(out, manifest, without_lock=without_lock) as store:
         for each in found:
             store.append(
                 AnswerLine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from migbench.files import replaced
 from migbench.input_files import MIB, read_bytes
 from migbench.json_files import INVALID, line_of, trouble
 from migbench.manifest_check import problems_of, schema_of
+from migbench.provenance.findings import Weight
 from migbench.provenance.sealing import End, Seal, manifest_digest
 from migbench.settings import Settings
 
@@ -48,6 +50,19 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 Status = Literal["running", "stopped", "incomplete", "complete"]
 
 
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to a stored run and is to be known for good: under every table, by verify."""
+
+    at: str
+    weight: Weight
+    message: str
+
+
+def event(weight: Weight, message: str) -> Event:
+    """Something that happens now."""
+    return Event(at=datetime.now(UTC).isoformat(timespec="seconds"), weight=weight, message=message)
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What ``run.json`` says."""
 
@@ -77,6 +92,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     The sum over the shards of a merged run. None where that is not known: for imported answers,
     while the run is under way, and when it was killed at some point.
     """
+    history: list[Event] = []
+    """Accepted changes and repairs."""
     seal: Seal | None = None
     """None in runs of versions that made none."""
 
@@ -120,10 +137,11 @@ def write_manifest(folder: Path, manifest: Manifest, end: End) -> Manifest:
     return sealed
 
 
-def following(manifest: Manifest, old: Manifest) -> Manifest:
+def following(manifest: Manifest, old: Manifest, events: Iterable[Event] = ()) -> Manifest:
     """The manifest of a run that goes on: created when it was, with all its environments."""
     others = others_than(manifest.environment, [*old.others, old.environment])
-    return msgspec.structs.replace(manifest, created=old.created, others=others)
+    history = [*old.history, *events]
+    return msgspec.structs.replace(manifest, created=old.created, others=others, history=history)
 
 
 def others_than(environment: Environment, all_of_them: Iterable[Environment]) -> list[Environment]:

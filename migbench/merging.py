@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from migbench.errors import DataError, UsageError
-from migbench.manifests import Manifest, Status, others_than, read_manifest
+from migbench.manifests import Event, Manifest, Status, event, others_than, read_manifest
+from migbench.plain_text import encodable
 from migbench.provenance.findings import Weight
 from migbench.provenance.stored import stored_findings
-from migbench.run_store import ANSWERS, Run, hold, open_run, read_lines
+from migbench.run_store import ANSWERS, Run, hold, new_run, read_lines, refuse_filled
 from migbench.settings import Settings, differences
 from migbench.sharding import Shard
 
 
-def merge_runs(folders: Sequence[Path], out: Path) -> Run:
+def merge_runs(folders: Sequence[Path], out: Path, *, without_lock: bool = False) -> Run:
     """Join the runs of all shards in the new folder ``out``.
 
     Every stored line is copied, failures too. The result is complete if all shards are; else a run
@@ -26,15 +27,17 @@ def merge_runs(folders: Sequence[Path], out: Path) -> Run:
     of one run, each once, or are being written, or ``out`` is not empty, and `DataError` where one
     of them was changed since it was stored.
     """
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out}: is not empty; choose another --out")
+    refuse_filled(out)
     settings = _joint_settings([(folder, read_manifest(folder)) for folder in folders])
     with ExitStack() as held:
         for folder in folders:
-            held.enter_context(hold(folder))
+            held.enter_context(hold(folder, without_lock=without_lock))
         shards = [read_manifest(folder) for folder in folders]
-        for folder, shard in zip(folders, shards, strict=True):
-            _refuse_damage(folder, shard)
+        events = [
+            event
+            for folder, shard in zip(folders, shards, strict=True)
+            for event in (*shard.history, *_unsealed(folder, shard))
+        ]
         _refuse_several_checkpoints(folders, shards)
         manifest = msgspec.structs.replace(
             shards[0],
@@ -42,17 +45,18 @@ def merge_runs(folders: Sequence[Path], out: Path) -> Run:
             status="running",
             settings=settings,
             questions=sum(shard.questions for shard in shards),
-            origin=f"shards {', '.join(map(str, folders))}",
+            origin=encodable(f"shards {', '.join(map(str, folders))}"),
             others=others_than(
                 shards[0].environment,
                 [each for shard in shards for each in (*shard.others, shard.environment)],
             ),
             wall_seconds=None,
+            history=events,
         )
         times = [shard.wall_seconds for shard in shards if shard.wall_seconds is not None]
         complete = all(shard.status == "complete" for shard in shards)
         status: Status = "complete" if complete else "incomplete"
-        with open_run(out, manifest) as merged:
+        with new_run(out, manifest, without_lock=without_lock) as merged:
             for folder in folders:
                 for line in read_lines(folder / ANSWERS):
                     merged.append(line)
@@ -96,11 +100,16 @@ def _refuse_several_checkpoints(folders: Sequence[Path], shards: Sequence[Manife
         raise UsageError(f"the shards were answered by different checkpoints: {several}")
 
 
-def _refuse_damage(folder: Path, manifest: Manifest) -> None:
-    """Merging seals anew, so what was changed before would not be seen any more."""
+def _unsealed(folder: Path, manifest: Manifest) -> Iterator[Event]:
+    """What nothing vouches for. Merging links anew, so it would not be seen any more.
+
+    Raises `DataError` where a shard was changed.
+    """
     for finding in stored_findings(folder, manifest):
         if finding.weight is Weight.CHANGED:
             raise DataError(f"{finding.message}; `migbench verify {folder}` lists all changes")
+        if finding.weight is Weight.UNSEALED:
+            yield event(Weight.UNSEALED, f"merged: {finding.message}")
 
 
 def _refuse_mixture(

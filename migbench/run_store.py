@@ -8,81 +8,46 @@ are linked and manifests sealed (`migbench.provenance.sealing`).
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 from filelock import FileLock, Timeout
 
+from migbench.answer_lines import ANSWERS as ANSWERS
+from migbench.answer_lines import AnswerLine as AnswerLine
+from migbench.answer_lines import locate_lines, raw_lines
+from migbench.answer_lines import read_lines as read_lines
 from migbench.durable_file import DurableFile
 from migbench.errors import DataError, UsageError
-from migbench.files import open_appending
+from migbench.files import errors_named, flush, open_appending, publish, replaced
 from migbench.hash_index import HashIndex
-from migbench.input_files import MIB, open_regular
-from migbench.json_files import INVALID, trouble
+from migbench.input_files import open_regular
+from migbench.json_files import INVALID
 from migbench.manifests import MANIFEST as MANIFEST
 from migbench.manifests import Environment as Environment
+from migbench.manifests import Event as Event
 from migbench.manifests import Manifest as Manifest
 from migbench.manifests import Status as Status
-from migbench.manifests import following, others_than, write_manifest
+from migbench.manifests import event, following, others_than, write_manifest
 from migbench.manifests import read_manifest as read_manifest
 from migbench.manifests import write_json as write_json
-from migbench.messages import Size
 from migbench.models import Model, with_known_frame
+from migbench.provenance.findings import Weight
 from migbench.provenance.sealing import End
+from migbench.provenance.stored import stored_findings
 from migbench.served import Servers
 from migbench.settings import Settings, differences
 
-ANSWERS = "answers.jsonl"
 LOCK = ".lock"
-LONGEST_LINE = 64 * MIB
-"""Bytes of an answer's line; longer ones are not read."""
-
-
-Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-"""The side of an image."""
-
-
-class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One turn of one question: what was said, or why nothing was.
-
-    ``key`` identifies the request: model, texts, image bytes and generation settings. ``sizes`` are
-    the question's images' (width, height) in pixels, kept where the dialect counts in pixels.
-    """
-
-    question: str
-    turn: Annotated[int, msgspec.Meta(ge=0)] = 0
-    key: str = ""
-    prompt: str = ""
-    text: str | None = None
-    truncated: bool = False
-    refused: bool = False
-    """A content filter stood in the way; ``text`` is what came in the answer's place."""
-    error: str | None = None
-    sizes: list[tuple[Pixels, Pixels]] | None = None
-    prompt_tokens: int | None = None
-    cached_tokens: int | None = None
-    completion_tokens: int | None = None
-    seconds: float | None = None
-    reused: bool = False
-    """Copied from an equal request's answer instead of asked again."""
-
-    def size(self, image: int) -> Size | None:
-        """The size of the question's image of this number, from 0, where the run kept sizes.
-
-        Raises `DataError` where it kept fewer than there are images.
-        """
-        if self.sizes is None:
-            return None
-        if image >= len(self.sizes):
-            raise DataError(
-                f"the answer to {self.question} has the sizes of {len(self.sizes)} images, and it "
-                f"has more: it was not stored so; `migbench verify` tells what was changed"
-            )
-        return Size(*self.sizes[image])
+_SHOWN = 5
+"""How many changes are named."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+"""What the system says where a file system has no locks."""
 
 
 Lines = dict[tuple[str, int], AnswerLine]
@@ -97,7 +62,7 @@ class Run:
         self.folder = folder
         self.manifest = read_manifest(folder)
         self._places = HashIndex()
-        for place, line in _locate_lines(folder / ANSWERS):
+        for place, line in locate_lines(folder / ANSWERS):
             self._places.add(line.question, place)
 
     @property
@@ -234,85 +199,147 @@ class RunStore(Run):
 
 
 @contextmanager
-def open_run(folder: Path, manifest: Manifest) -> Iterator[RunStore]:
+def open_run(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    accept_changes: bool = False,
+    without_lock: bool = False,
+) -> Iterator[RunStore]:
     """Create a run, or go on with it under the same settings.
 
     Settings that the manifest calls ``serving`` may differ. Raises `UsageError` where another
-    process has it open, or the settings or the checkpoint's files differ, naming what differs.
+    process has it open; where the settings or the checkpoint's files differ, naming what differs;
+    and where the run was changed after it was stored, unless the user accepts that, which then
+    stands in the manifest for good.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder):
-        wall_seconds: float | None = 0.0
+    with hold(folder, without_lock=without_lock):
         if (folder / MANIFEST).exists():
             old = read_manifest(folder)
             manifest = _with_known_frame(manifest, old)
             _refuse_changes(folder, old, manifest)
+            events = _accepted(folder, old, accept_changes)
+            manifest = following(manifest, old, events)
+            end = relink(folder / ANSWERS) if events else cut_torn_line(folder / ANSWERS)
             wall_seconds = old.wall_seconds
-            manifest = following(manifest, old)
-        elif any(path.name != LOCK for path in folder.iterdir()):
+        elif _is_empty(folder):
+            end, wall_seconds = End(), 0.0
+        else:
             raise UsageError(f"{folder}: is not empty and not a run; choose another --out")
-        end = cut_torn_line(folder / ANSWERS)
-        write_manifest(folder, manifest, end)
-        store = RunStore(folder, end, wall_seconds)
-        try:
+        with _opened(folder, manifest, end, wall_seconds) as store:
             yield store
-        finally:
-            store.close()
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run folder. Raises `UsageError` where one is in it."""
-    lock = FileLock(folder / LOCK)
+def new_run(folder: Path, manifest: Manifest, *, without_lock: bool = False) -> Iterator[RunStore]:
+    """Make a run whose answers are all there; it gets its name when it is complete.
+
+    What a killed process has left of an earlier attempt is made anew. Raises `UsageError` where
+    the folder is there and not empty, or another process makes it.
+    """
+    refuse_filled(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    with hold(partial, without_lock=without_lock):
+        try:
+            refuse_filled(folder)  # Another process may have been faster.
+            _clear(partial)
+            with _opened(partial, manifest, End(), 0.0) as store:
+                yield store
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            publish(partial, folder)
+            store.folder = folder
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def refuse_filled(folder: Path) -> None:
+    """Raise `UsageError` where a folder that is to be made is there, and not empty."""
+    if folder.exists() and not (folder.is_dir() and _is_empty(folder)):
+        what = "is a run already" if (folder / MANIFEST).exists() else "is not empty"
+        raise UsageError(f"{folder}: {what}; choose another --out")
+
+
+@contextmanager
+def _opened(
+    folder: Path, manifest: Manifest, end: End, wall_seconds: float | None
+) -> Iterator[RunStore]:
+    write_manifest(folder, manifest, end)
+    store = RunStore(folder, end, wall_seconds)
+    try:
+        flush(folder)  # The answers' file has its name now.
+        yield store
+    finally:
+        store.close()
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a killed process leaves before there is a run."""
+    return all(path.name == LOCK or path.suffix == ".partial" for path in folder.iterdir())
+
+
+def _clear(folder: Path) -> None:
+    """Take out everything but the lock, which is held."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def _accepted(folder: Path, manifest: Manifest, accept: bool) -> list[Event]:
+    """What is to stand in the manifest of a run that was changed, and goes on all the same."""
+    found = [each for each in stored_findings(folder, manifest) if each.weight is Weight.CHANGED]
+    if not found:
+        return []
+    shown = [each.message for each in found[:_SHOWN]]
+    if not accept:
+        more = [f"and {len(found) - _SHOWN} changes more"] if len(found) > _SHOWN else []
+        raise UsageError(
+            f"{folder}: was changed after it was stored, and does not go on like that:\n"
+            + "".join(f"  {message}\n" for message in [*shown, *more])
+            + f"`migbench verify --repair {folder}` sets damaged lines aside and turns line ends "
+            "back; --accept-changes goes on with all as it is, and says so for good"
+        )
+    return [
+        event(Weight.CHANGED, f"changed after it was stored, and accepted: {message}")
+        for message in shown
+    ] + [
+        event(Weight.CHANGED, f"changed in {len(found) - _SHOWN} further places, and accepted")
+    ] * (len(found) > _SHOWN)
+
+
+@contextmanager
+def hold(folder: Path, *, without_lock: bool = False) -> Iterator[None]:
+    """Keep other processes out of a run folder, which is made if need be.
+
+    Raises `UsageError` where one is in it, and where the file system has no locks, unless the user
+    vouches for being alone.
+    """
+    with errors_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    if path.is_symlink():
+        raise UsageError(f"{path}: is a link, and no lock of migbench's; remove it")
+    # A lock that is the mere existence of a file outlives its process, or is taken for dead.
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(f"{folder}: another process is working on this run") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise UsageError(f"{path}: cannot be locked ({error.strerror or error})") from error
+        if not without_lock:
+            raise UsageError(
+                f"{folder}: its file system has no locks, so that two processes could ask "
+                "everything twice; where no other works on this run, say so with --without-lock"
+            ) from error
     try:
         yield
     finally:
         lock.release()
-
-
-def read_lines(path: Path) -> Iterator[AnswerLine]:
-    """All that was stored, in that order, failures that an answer followed too."""
-    for _, line in _locate_lines(path):
-        yield line
-
-
-def raw_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file of answers as they lie there; none where there is no file.
-
-    Raises `DataError` where it is no regular file, or a line is longer than any answer.
-    """
-    if not path.exists():
-        return
-    with open_regular(path) as file:
-        number = 1
-        while line := file.readline(LONGEST_LINE + 1):
-            if len(line) > LONGEST_LINE:
-                raise DataError(f"{path}:{number}: has more than {LONGEST_LINE:,} bytes")
-            yield line
-            number += 1
-
-
-def _locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
-    """All that was stored, and at which byte each line begins."""
-    decoder = msgspec.json.Decoder(AnswerLine)
-    place = 0
-    for number, line in enumerate(raw_lines(path), start=1):
-        if not line.endswith(b"\n"):
-            return  # Cut off when its writer was killed.
-        try:
-            if line.strip():  # An editor may leave a blank line at the end.
-                yield place, decoder.decode(line)
-        except INVALID as error:
-            raise DataError(
-                f"{path}:{number}: is not a stored answer: {trouble(error, line)}; "
-                f"set it aside with `migbench verify --repair {path.parent}`: "
-                "the command that made the run then asks its question again"
-            ) from error
-        place += len(line)
 
 
 def cut_torn_line(path: Path) -> End:
@@ -334,6 +361,17 @@ def _with_known_frame(manifest: Manifest, old: Manifest) -> Manifest:
     model = with_known_frame(manifest.settings.model, old.settings.model)
     settings = msgspec.structs.replace(manifest.settings, model=model)
     return msgspec.structs.replace(manifest, settings=settings)
+
+
+def relink(path: Path) -> End:
+    """Link all lines anew, as they are now; where the file ends then."""
+    end = End()
+    with replaced(path) as partial, partial.open("wb") as file:
+        for line in raw_lines(path):
+            if line.endswith(b"\n") and line.strip():
+                content, end = end.followed_by_stored(line)
+                file.write(content)
+    return end
 
 
 def _refuse_changes(folder: Path, old: Manifest, new: Manifest) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from audited import audited
 from command_line import migbench
+from sealed import edit_manifest
 
 from migbench.manifests import read_manifest
 from migbench.mini import render
@@ -56,7 +57,7 @@ def theirs(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("part2", ("--shard", "2/2")),
     ):
         ask(tmp_path / "model.py", mini, tmp_path / name, *options)
-        name_canaries(tmp_path / name / "run.json", tmp_path)
+        name_canaries(tmp_path / name, tmp_path)
     (tmp_path / "canary.py").write_text(
         f"open({str(tmp_path / 'executed')!r}, 'w').close()\n{MODEL}"
     )
@@ -66,19 +67,20 @@ def theirs(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def name_canaries(path: Path, folder: Path) -> None:
-    content = json.loads(path.read_text())
-    content["images"] = str(folder / "private")
-    content["environment"]["folder"] = str(folder)
-    content["settings"]["model"]["adapter"] = "canary.py:Model"
-    content["settings"]["model"]["checkpoint"] = str(folder / "private")
-    content["settings"]["model"]["settings"] = {
-        "base_url": "http://127.0.0.1:9/v1",
-        "api_key_env": "CANARY_VARIABLE",
-    }
-    content["seal"] = None
-    content["environment"]["adapter"] = None
-    path.write_text(json.dumps(content))
+def name_canaries(run: Path, folder: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["images"] = str(folder / "private")
+        content["environment"] |= {"folder": str(folder), "adapter": None}
+        content["settings"]["model"] |= {
+            "adapter": "canary.py:Model",
+            "checkpoint": str(folder / "private"),
+            "settings": {
+                "base_url": "http://127.0.0.1:9/v1",
+                "api_key_env": "CANARY_VARIABLE",
+            },
+        }
+
+    edit_manifest(run, change)
 
 
 def commands(folder: Path) -> dict[str, tuple[object, ...]]:

@@ -14,6 +14,7 @@ import pytest
 from command_line import Done, migbench
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sealed import edit_manifest
 from test_runner import instance, questions
 
 from migbench.data.annotations import read_annotations
@@ -324,10 +325,8 @@ def test_what_is_not_all_shards_of_one_run_is_refused(
 def test_shards_of_different_checkpoints_are_refused(made: Path, tmp_path: Path) -> None:
     copies = [shutil.copytree(part, tmp_path / part.name) for part in parts(made)]
     for number, copy in enumerate(copies):
-        manifest = json.loads((copy / "run.json").read_text())
-        manifest["environment"]["checkpoint"] = f"files {min(number, 1)}"
-        manifest["seal"] = None
-        (copy / "run.json").write_text(json.dumps(manifest))
+        found = {"checkpoint": f"files {min(number, 1)}"}
+        edit_manifest(copy, lambda content, found=found: content["environment"].update(found))
     done = migbench("merge", *copies, "--out", tmp_path / "merged")
     assert done.status == 2
     assert f"different checkpoints: {copies[0]} (files 0), " in done.err

@@ -13,6 +13,7 @@ from unittest import mock
 import msgspec
 import pytest
 from command_line import migbench
+from sealed import edit_manifest
 
 from migbench import dialects, models, tasks
 from migbench.dialects import dialect
@@ -376,14 +377,15 @@ def test_a_run_from_before_there_were_seals_is_unsealed_and_goes_on(
     new = ("seal", "others", "serving")
     edited(guess / "run.json", lambda content: [content.pop(name) for name in new])
     done = migbench("verify", guess)
-    assert done.status == 1
-    assert "REMARK      " in done.out
-    assert "19 lines are unsealed" in done.out
+    assert done.status == 2
+    assert "UNSEALED    " in done.out
+    assert "19 answers are not sealed" in done.out
+    assert "whether something was changed CANNOT BE TOLD" in done.out
 
     assert migbench("run", "--model", "whole-image", "--data", mini, "--out", guess).status == 0
     done = migbench("verify", guess)
-    assert done.status == 0
-    assert "19 lines are unsealed" in done.out
+    assert done.status == 2
+    assert "19 answers are not sealed" in done.out
     write_lines(guess, lines_of(guess)[:-1])
     assert any("sealed with 20, and has 19" in each for each in changed_in(guess))
 
@@ -392,7 +394,11 @@ def test_a_killed_run_holds_and_says_what_its_seal_does_not_cover(guess: Path) -
     manifest, lines = read_manifest(guess), lines_of(guess)
     (guess / "scores.json").unlink()
     write_lines(guess, lines[:5])
-    with open_run(guess, msgspec.structs.replace(manifest, status="running")):
+    running = msgspec.structs.replace(manifest, status="running")
+    with open_run(guess, running, accept_changes=True):
+        pass
+    edit_manifest(guess, lambda content: content.update(history=[]))
+    with open_run(guess, running):
         pass  # Killed: what follows was stored, and the manifest not written again.
     write_lines(guess, [*lines[:8], lines[8][:30]])
     done = migbench("verify", guess)
@@ -560,7 +566,7 @@ def test_a_swapped_image_and_another_wording_are_named(
 
 
 def test_without_images_requests_are_not_made_again(run: Path, tmp_path: Path) -> None:
-    edited(run / "run.json", lambda content: [content.pop("seal"), content.update(images="gone")])
+    edit_manifest(run, lambda content: content.update(images="gone"))
     done = migbench("verify", run, "--requests")
     assert done.status == 0, done.out
     assert "gone: is not read, since the run was not made by you here; pass --images" in done.out

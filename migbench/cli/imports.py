@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from migbench.cli.model_options import chosen_dialect, dialect_options
 from migbench.cli.options import (
     ExistingFile,
     ExistingFolder,
+    lock_option,
     scale_option,
     together,
 )
@@ -31,6 +32,7 @@ import_options = together(
     click.option(
         "--out", required=True, type=click.Path(path_type=Path), help="The run folder to make."
     ),
+    lock_option,
 )
 
 
@@ -80,8 +82,7 @@ def lmms_eval(logs: Path, **options: Any) -> int:
     """
     model, annotations = _model(options), _annotations(options)
     evaluator, answers = read_logs(logs, annotations, model)
-    count = store_import(answers, model, annotations, options["out"], str(logs), evaluator)
-    return _report(count, options)
+    return _store(answers, model, annotations, logs, options, evaluator)
 
 
 def _import(
@@ -91,8 +92,7 @@ def _import(
 ) -> int:
     model, annotations = _model(options), _annotations(options)
     answers = reader(source, annotations)
-    count = store_import(answers, model, annotations, options["out"], str(source))
-    return _report(count, options)
+    return _store(answers, model, annotations, source, options)
 
 
 def _model(options: dict[str, Any]) -> Model:
@@ -107,6 +107,22 @@ def _annotations(options: dict[str, Any]) -> Annotations:
     return read_annotations(options["annotations"], options["scale"])
 
 
-def _report(count: int, options: dict[str, Any]) -> int:
+def _store(
+    answers: Iterable[Imported],
+    model: Model,
+    annotations: Annotations,
+    source: Path,
+    options: dict[str, Any],
+    evaluator: str = "polling",
+) -> int:
+    count = store_import(
+        answers,
+        model,
+        annotations,
+        options["out"],
+        str(source),
+        evaluator,
+        without_lock=options["without_lock"],
+    )
     echo_line(f"{count} answers imported; next: migbench score {options['out']}")
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from migbench.cli.options import ExistingFolder
+from migbench.cli.options import ExistingFolder, lock_option
 from migbench.cli.terminal import echo, echo_line
 from migbench.merging import merge_runs
 from migbench.run_store import ANSWERS, read_manifest
@@ -15,7 +15,8 @@ from migbench.run_store import ANSWERS, read_manifest
 @click.command("merge")
 @click.argument("runs", type=ExistingFolder, nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to make.")
-def command(runs: tuple[Path, ...], out: Path) -> int:
+@lock_option
+def command(runs: tuple[Path, ...], out: Path, without_lock: bool) -> int:
     """Join RUNS, all the shards of one run, into the run that they are parts of.
 
     \b
@@ -23,7 +24,7 @@ def command(runs: tuple[Path, ...], out: Path) -> int:
       migbench run --model migician --data MIG --shard 1/3 --out results/part1
       migbench merge results/part1 results/part2 results/part3 --out results/migician
     """
-    merged = merge_runs(runs, out).manifest
+    merged = merge_runs(runs, out, without_lock=without_lock).manifest
     echo_line(f"{merged.answered} answers merged; next: migbench score {out}")
     if merged.status == "complete":
         return 0

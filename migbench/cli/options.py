@@ -147,3 +147,9 @@ json_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="Write the result as JSON to this file (- for standard output).",
 )
+
+lock_option = click.option(
+    "--without-lock",
+    is_flag=True,
+    help="Go on where the file system has no locks: you vouch that no other process is at it.",
+)

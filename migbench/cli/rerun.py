@@ -16,6 +16,7 @@ from migbench.cli.options import (
     FolderOrFile,
     image_options,
     json_option,
+    lock_option,
 )
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.run import carry_out
@@ -69,6 +70,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--checkpoint", help="The checkpoint to load, in place of the one the run names.")
 @adapter_options
+@lock_option
 @click.option(
     "--accept-changes",
     is_flag=True,
@@ -82,6 +84,7 @@ def command(
     images: Images,
     trust_adapter: Path | None,
     checkpoint: str | None,
+    without_lock: bool,
     accept_changes: bool,
     json_file: Path | None,
     **options: Any,
@@ -123,6 +126,7 @@ def command(
         corrections=how.corrections != "none",
         accept_model_errors=how.accepted_model_errors,
         silent=str(json_file) == "-",
+        without_lock=without_lock,
     )
     first, second = Run(run), Run(out)
     report = Report(

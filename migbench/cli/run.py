@@ -14,6 +14,7 @@ from migbench.cli.options import (
     data_options,
     difficulty_option,
     json_option,
+    lock_option,
     scoring_options,
     together,
 )
@@ -73,6 +74,12 @@ what_options = together(
 @data_options
 @what_options
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.")
+@lock_option
+@click.option(
+    "--accept-changes",
+    is_flag=True,
+    help="Go on with a run that was changed after it was stored; it says so from then on.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be asked; start no model.")
 @click.option(
     "--slow-after",
@@ -89,6 +96,8 @@ def command(
     out: Path | None,
     dry_run: bool,
     slow_after: float,
+    without_lock: bool,
+    accept_changes: bool,
     data: Path,
     images: Images,
     tasks: str | None,
@@ -137,6 +146,8 @@ def command(
         difficulty=difficulty,
         silent=str(json_file) == "-",
         slow_after=slow_after,
+        without_lock=without_lock,
+        accept_changes=accept_changes,
     )
     write_result(json_file, scored.scores)
     return exit_status(scored.scores)
@@ -152,10 +163,19 @@ def carry_out(
     difficulty: DifficultySplit | None = None,
     silent: bool = False,
     slow_after: float = SLOW_AFTER,
+    without_lock: bool = False,
+    accept_changes: bool = False,
 ) -> ScoredRun:
     """Ask, score and keep the scores in the run folder; print them unless ``silent``."""
     with ProgressBar(plan, protocol, corrections) as bar:
-        progress = execute(plan, out, bar.start, slow_after=slow_after)
+        progress = execute(
+            plan,
+            out,
+            bar.start,
+            slow_after=slow_after,
+            accept_changes=accept_changes,
+            without_lock=without_lock,
+        )
     scored = score_run(
         Run(out),
         protocol=protocol,

@@ -12,6 +12,8 @@ class Weight(StrEnum):
 
     CHANGED = "changed"
     """The run, or what it was made from, is not what it was."""
+    UNSEALED = "unsealed"
+    """Whether it was changed cannot be told: nothing vouches for what is stored."""
     INCOMPLETE = "incomplete"
     """Nothing was changed, but answers are wanting."""
     REMARK = "remark"

@@ -55,6 +55,13 @@ class End:
         _, link = _taken_apart(line)
         return End(self.lines + 1, link)
 
+    def followed_by_stored(self, line: bytes) -> tuple[bytes, End]:
+        """A line that was stored, linked anew; one from before there were links stays without."""
+        content, link = _taken_apart(line)
+        if not link and not self.link:
+            return content + b"\n", End(self.lines + 1, "")
+        return self.followed_by(content)
+
 
 @dataclass
 class Lines:
@@ -71,6 +78,8 @@ class Lines:
     """Lines whose content is not what was stored."""
     displaced: list[int] = field(default_factory=list)
     """Lines in front of which something else stood when they were stored."""
+    carriage_returns: int = 0
+    """Lines that end in CR LF, as some transfers make of LF."""
     torn: bool = False
     """Whether the last line was cut off, as it is when its writer is killed."""
     at_seal: str = ""
@@ -85,6 +94,7 @@ def inspect(lines: Iterable[bytes], sealed: int | None = None) -> Lines:
             found.torn = True
             break
         found.count += 1
+        found.carriage_returns += line.endswith(b"\r\n")
         content, link = _taken_apart(line)
         if link:
             expected = _link(before, content)
@@ -100,6 +110,18 @@ def inspect(lines: Iterable[bytes], sealed: int | None = None) -> Lines:
         if found.count == sealed:
             found.at_seal = link
     return found
+
+
+def is_whole(line: bytes) -> bool | None:
+    """Whether a line's content is what was linked; None for a line without a link."""
+    content, link = _taken_apart(line)
+    return _link("", content)[:DIGITS] == link[:DIGITS] if link else None
+
+
+def follows(before: str, line: bytes) -> bool:
+    """Whether the line was stored behind the line that has this link."""
+    content, link = _taken_apart(line)
+    return link == _link(before, content)
 
 
 def manifest_digest(manifest: bytes) -> str:
@@ -120,7 +142,7 @@ def _link(before: str, content: bytes) -> str:
 
 def _taken_apart(line: bytes) -> tuple[bytes, str]:
     """A line's content, as it was before it was linked, and its link, or nothing for a link."""
-    line = line.rstrip(b"\n")
+    line = line.rstrip(b"\r\n")
     mark = len(line) - _LENGTH
     if mark < 0 or not (line.startswith(_MARK, mark) and line.endswith(_END)):
         return line, ""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from migbench.answer_lines import ANSWERS, AnswerLine, raw_lines
 from migbench.input_files import read_bytes
 from migbench.json_files import INVALID
 from migbench.manifests import MANIFEST, MOST_BYTES, Manifest
-from migbench.provenance.findings import Finding, changed, remark
+from migbench.provenance.findings import Finding, Weight, changed, remark
 from migbench.provenance.sealing import Lines, Seal, inspect, manifest_digest
-from migbench.run_store import ANSWERS, AnswerLine, raw_lines
 
 _SHOWN = 5
 """How many lines are named, of those with the same trouble."""
@@ -27,6 +27,7 @@ def stored_findings(folder: Path, manifest: Manifest) -> Iterator[Finding]:
         yield changed("manifest", f"{folder / MANIFEST}: was edited after it was sealed")
     path = folder / ANSWERS
     lines = inspect(raw_lines(path), seal.lines if seal else None)
+    yield from _line_ends(path, lines)
     yield from _named(path, lines.changed, "is not what was stored")
     yield from _named(
         path, lines.displaced, "does not follow what was stored before it: a line is missing or new"
@@ -35,11 +36,34 @@ def stored_findings(folder: Path, manifest: Manifest) -> Iterator[Finding]:
         yield remark("answers", f"{path}: ends in a line that was cut off, which is left out")
     if seal is not None:
         yield from _against_seal(path, lines, seal, manifest.status == "running")
-    if lines.unsealed:
-        yield remark(
+    elif lines.count > lines.unsealed:
+        yield changed(
+            "manifest", f"{folder / MANIFEST}: has no seal, though its answers have links"
+        )
+    if lines.unsealed or seal is None:
+        yield Finding(
+            Weight.UNSEALED,
             "answers",
-            f"{path}: {lines.unsealed} lines are unsealed, from a version of migbench that sealed "
-            "none: whether they were changed cannot be told",
+            f"{path}: {lines.unsealed or lines.count} answers are not sealed: an early version of "
+            "migbench has stored them, or their links were taken out; whether they were changed "
+            "cannot be told",
+        )
+
+
+def history_findings(manifest: Manifest) -> Iterator[Finding]:
+    """What has happened to the run and stands in its manifest."""
+    for each in manifest.history:
+        yield Finding(each.weight, "history", f"{each.message} ({each.at})")
+
+
+def _line_ends(path: Path, lines: Lines) -> Iterator[Finding]:
+    if lines.carriage_returns:
+        other = lines.changed or lines.displaced
+        yield changed(
+            "answers",
+            f"{path}: {lines.carriage_returns} lines end in CR LF instead of LF, as some transfers "
+            f"make of them{'' if other else '; no answer was changed'}; `migbench verify --repair` "
+            "turns them back",
         )
 
 

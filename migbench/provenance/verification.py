@@ -21,14 +21,14 @@ from migbench.provenance.changes import changes_around
 from migbench.provenance.findings import Finding, Weight, changed, remark
 from migbench.provenance.places import is_own
 from migbench.provenance.requests import request_findings
-from migbench.provenance.stored import stored_findings
+from migbench.provenance.stored import history_findings, stored_findings
 from migbench.run_store import Run
 from migbench.scoring import DEFAULT_PROTOCOL, PROTOCOLS, Bootstrap, Outcome
 
 SCORES = "scores.json"
 _SHOWN = 5
 """How many figures are named, of those that do not come out again."""
-_LEFT_OUT = ("annotations.path", "annotations.version", "difficulty", "run")
+_LEFT_OUT = ("annotations.path", "annotations.version", "difficulty", "history", "run")
 """What scores hold and is looked at elsewhere, or not at all."""
 _COUNTED_OTHERWISE = ("named_images",)
 """What earlier versions counted otherwise: boxes of one answer shared the first name in it."""
@@ -47,13 +47,25 @@ class Verification:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was changed."""
-        return all(each.weight is not Weight.CHANGED for each in self.findings)
+        """Whether it is certain that nothing was changed."""
+        weights = (Weight.CHANGED, Weight.UNSEALED)
+        return all(each.weight not in weights for each in self.findings)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was changed, for certain."""
+        return any(each.weight is Weight.CHANGED for each in self.findings)
 
     @property
     def complete(self) -> bool:
         """Whether no answer is wanting."""
         return all(each.weight is not Weight.INCOMPLETE for each in self.findings)
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Instances without an answer."""
+        judgements = self.scored.judgements if self.scored else ()
+        return [each.instance.id for each in judgements if each.outcome is Outcome.MODEL_ERROR]
 
 
 class ScoredAs(msgspec.Struct, frozen=True):
@@ -80,7 +92,11 @@ def verify(
     reading.
     """
     manifest = read_manifest(folder)
-    findings = [*stored_findings(folder, manifest), *changes_around(manifest)]
+    findings = [
+        *history_findings(manifest),
+        *stored_findings(folder, manifest),
+        *changes_around(manifest),
+    ]
     source = annotations or Path(manifest.settings.annotations.path)
     wrong = list(_annotation_findings(source, manifest))
     findings += wrong

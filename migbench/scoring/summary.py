@@ -102,6 +102,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     difficulty: DifficultyScores | None = None
     bootstrap: Bootstrap | None = None
     """How clusters were resampled, where the intervals do not come from formulas."""
+    history: list[str] = []
+    """What has happened to the stored run and must be known with its figures."""
 
     @property
     def model_errors(self) -> int:

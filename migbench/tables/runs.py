@@ -82,3 +82,4 @@ def run_notes(scored: Iterable[tuple[str, Scores]]) -> Iterable[str]:
             f"annotations {scores.annotations.label}, corrections {scores.corrections}, "
             f"{scores.evaluator}, {scores.strategy}, prompts {scores.prompts}{accepted}"
         )
+        yield from (f"{label}: {event}" for event in scores.history)
