@@ -1,7 +1,7 @@
 """The command line: one module a command, each a thin layer over the library. Only here is printed.
 
-Exit status: 0 done, 1 done but incomplete (model errors are left), 2 bad usage or input, 130
-stopped by Ctrl-C.
+Exit status: 0 done, 1 done but incomplete (model errors are left), 2 bad usage or input, 70 a fault
+of migbench's own, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from io import TextIOWrapper
 
 import click
 
+from migbench.cli.stopping import TERMINATED, Termination, terminable
 from migbench.cli.terminal import echo, echo_error, indented
 from migbench.errors import MigbenchError
 from migbench.provenance.credentials import keep_secrets_in_use
+
+OWN_FAULT = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 COMMANDS = {
     "run": "Ask a model the benchmark's questions, and score it.",
@@ -95,7 +99,8 @@ def cli(context: click.Context, debug: bool) -> None:
       migbench data mini MINI
       migbench run --model whole-image --data MINI --out results/guess
 
-    Exit status: 0 done, 1 done but incomplete, 2 bad usage, 130 stopped.
+    Exit status: 0 done, 1 done but incomplete, 2 bad usage, 70 a fault of migbench's own, 130
+    stopped by Ctrl-C, 143 by SIGTERM.
     """
     context.obj = debug
 
@@ -142,27 +147,56 @@ def main() -> None:
     log = logging.getLogger()
     if not log.hasHandlers():
         log.addHandler(_Terminal(logging.WARNING))
+    with terminable() as termination:
+        status = _status(termination)
+    sys.exit(status)
+
+
+def _status(termination: Termination) -> int:
+    """Run the command; the exit status, all errors having been told."""
     try:
         status = cli.main(prog_name="migbench", standalone_mode=False)
     except MigbenchError as error:
         if "--debug" in sys.argv:
             echo(traceback.format_exc(), err=True, nl=False)
         echo_error(error)
-        sys.exit(2)
+        return 2
+    except click.Abort as error:
+        # Of click, what the end of input raised within a command looks like Ctrl-C.
+        if isinstance(error.__cause__, EOFError):
+            return _own_fault()
+        return _stopped(termination)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
         echo(shown.getvalue(), err=True, nl=False)
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        echo("\nmigbench: stopped; the same command goes on from here", err=True)
-        _leave_behind(130)
-        sys.exit(130)
+        return 2
+    except KeyboardInterrupt:
+        return _stopped(termination)
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(0)
+        return 0
     except OSError as error:
         # A full disk, a folder without permission: the system's own words name file and reason.
         echo_error(error)
-        sys.exit(2)
-    sys.exit(status if isinstance(status, int) else 0)
+        return 2
+    except Exception:
+        return _own_fault()
+    return status if isinstance(status, int) else 0
+
+
+def _stopped(termination: Termination) -> int:
+    echo("\nmigbench: stopped; the same command goes on from here", err=True)
+    status = TERMINATED if termination.received else 130
+    _leave_behind(status)
+    return status
+
+
+def _own_fault() -> int:
+    """Tell of an error that nobody foresaw: a mistake in migbench, whatever was given to it."""
+    echo(traceback.format_exc(), err=True, nl=False)
+    echo_error(
+        "this is a fault of migbench's own; what was stored is not affected. Please report it with "
+        "the lines above"
+    )
+    return OWN_FAULT
