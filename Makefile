@@ -13,7 +13,7 @@ VLLM_READY := $(VLLM)/.ready
 TRAINING := .venv-training
 TRAINING_READY := $(TRAINING)/.ready
 
-.PHONY: demo screenshots test test-deep test-vllm test-lmms-eval test-training check bench bench-lmms bench-vllm clean
+.PHONY: demo screenshots test test-crash test-deep test-vllm test-lmms-eval test-training check bench bench-lmms bench-vllm clean
 
 # Renders MIG-Mini, lets the packaged miniature answer all ten tasks, image by image and all at
 # once, and sets it beside the published rows.
@@ -41,6 +41,11 @@ test: $(READY)
 # Laws with forty times the examples, other ones every time (ten minutes); what fails says how to repeat it.
 test-deep: $(READY)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile -m hypothesis --hypothesis-profile=deep
+
+# Ends commands at every place where they change a file: killed, on a full disk, on a failing one. Some
+# minutes; SECURITY.md has the figures.
+test-crash: $(READY)
+	HF_HUB_OFFLINE=1 MIGBENCH_CRASHES=all $(BIN)/pytest -q -n 2 tests/test_crashes.py
 
 # The vllm adapter and a vLLM server, on a CPU, in an environment of their own (constraints/vllm.txt).
 test-vllm: $(VLLM_READY)

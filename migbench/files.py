@@ -130,4 +130,8 @@ def publish(unfinished: Path, path: Path) -> None:
             if not each.is_symlink():
                 flush(each)
         unfinished.replace(path)
-        flush(path.parent)
+        try:
+            flush(path.parent)
+        except OSError:
+            path.rename(unfinished)  # What is told to have failed is not there.
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,27 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
 def test_an_error_about_another_file_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="elsewhere"), replaced(tmp_path / "file"):
         (tmp_path / "elsewhere").read_text()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_who_may_read_a_new_folder_is_up_to_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with new_folder(tmp_path / "new") as folder:
+            (folder / "file").write_text("")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o777 & ~umask
+    assert (tmp_path / "new" / "file").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_what_a_killed_writer_left_is_written_anew_and_a_link_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("important")
+    (tmp_path / "file.partial").symlink_to(victim)
+    with replaced(tmp_path / "file") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "file").read_text() == "new"
+    assert victim.read_text() == "important"

@@ -98,15 +98,15 @@ def command(
 def show_repair(run: Path, done: Repair | None, verification: Verification) -> None:
     """Print what was kept and set aside, and what is to be asked again."""
     if done is None:
-        click.echo(f"{run}: nothing to repair")
+        echo_line(f"{run}: nothing to repair")
         return
     aside = f", {done.set_aside} damaged lines set aside in {done.file}" if done.file else ""
     missing = f", lines missing in {done.gaps} places" if done.gaps else ""
-    click.echo(f"{run}: {done.kept} answers kept, {done.mended} line ends mended{aside}{missing}")
+    echo_line(f"{run}: {done.kept} answers kept, {done.mended} line ends mended{aside}{missing}")
     wanting = verification.unanswered
     if wanting:
         more = f" and {len(wanting) - _NAMED} more" if len(wanting) > _NAMED else ""
-        click.echo(
+        echo_line(
             f"to be asked again, by the command that made the run: {', '.join(wanting[:_NAMED])}"
             f"{more}"
         )

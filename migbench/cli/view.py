@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def command(runs: tuple[Path, ...], port: int, opens: bool, **options: Any) -> i
     """Serve the page of RUNS to a browser on this machine, until Ctrl-C.
 
     It is the page that `migbench report` writes, with images in full size, and is renewed while
-    runs are going. Nobody can reach it from another machine.
+    runs are going. Nobody can reach it from another machine, nor without the whole address, which
+    is another one every time.
 
     \b
     Example:
@@ -41,12 +43,19 @@ def command(runs: tuple[Path, ...], port: int, opens: bool, **options: Any) -> i
         runs, lambda pictures, state: make_page(score_runs(runs, options), pictures, options, state)
     )
     content.page()  # What is wrong with the runs is said here and not in the browser.
-    with Viewer(content, port) as viewer:
+    with Viewer(content, port) as viewer, tempfile.TemporaryDirectory(prefix="migbench-") as folder:
         echo_line(f"{viewer.url} (Ctrl-C ends it)")
         if opens:
-            webbrowser.open(viewer.url)
+            _open(viewer.url, Path(folder))
         try:
             viewer.serve_forever()
         except KeyboardInterrupt:
             echo()
     return 0
+
+
+def _open(url: str, private: Path) -> None:
+    """Open an address in the browser by a file: every user can read a program's arguments."""
+    page = private / "open.html"
+    page.write_text(f'<meta http-equiv="refresh" content="0; url={url}">')
+    webbrowser.open(page.as_uri())

@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from migbench.errors import ModelError, UsageError
+from migbench.files import errors_named
 from migbench.messages import ImageFile, Size
 from migbench.report.gathering import WantedPicture
 from migbench.report.records import Picture
@@ -78,18 +79,42 @@ def linked(
     """Pictures with their thumbnails in a folder beside the page; those there are made no more."""
     folder = page.with_name(f"{page.stem}_files")
     folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
 
     def made(picture: WantedPicture) -> Picture:
         path = folder / f"{picture.file.digest()[:16]}-{side}.jpg"
         if picture.file.path is None or not picture.file.path.is_file():
             picture.file.read()  # Says what is the matter.
         if not path.is_file():
+            content = thumbnail(picture.file, side)
             partial = path.with_suffix(f".{os.getpid()}-{get_ident()}.partial")
-            partial.write_bytes(thumbnail(picture.file, side))
-            partial.replace(path)
+            with errors_named(path, partial):
+                try:
+                    partial.write_bytes(content)
+                    partial.replace(path)
+                finally:
+                    partial.unlink(missing_ok=True)
         return _picture(picture, f"{quote(folder.name)}/{path.name}")
 
     return [*watch(_in_parallel(made, wanted), len(wanted))]
+
+
+def _sweep(folder: Path) -> None:
+    """Take away what killed processes have left; what a living one writes is left alone."""
+    for path in folder.glob("*.partial"):
+        process = path.suffixes[-2].removeprefix(".").partition("-")[0]
+        if not (process.isdecimal() and _is_alive(int(process))):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _in_parallel(

@@ -1,13 +1,16 @@
 """The page on loopback: full-size images on demand, renewed while its runs are going.
 
 Only 127.0.0.1 is listened on. Requests that name another host are refused, so that no web page can
-reach the viewer under a name of its own; images are asked for by number, never by path.
+reach the viewer under a name of its own; images are asked for by number, never by path. All that is
+served lies below a name that nobody can guess, so that other users of the machine see nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -116,12 +119,13 @@ class Viewer(ThreadingHTTPServer):
             super().__init__((ADDRESS, port), _Handler)
         except (OSError, OverflowError) as error:
             raise UsageError(f"port {port}: {error}; choose another --port") from error
+        self.root = f"/{secrets.token_urlsafe(24)}/"
         self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
 
     @property
     def url(self) -> str:
-        """Where the page is."""
-        return f"http://{ADDRESS}:{self.server_port}/"
+        """Where the page is; who knows it can see the page."""
+        return f"http://{ADDRESS}:{self.server_port}{self.root}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -158,12 +162,16 @@ class _Handler(BaseHTTPRequestHandler):
         plain = "text/plain; charset=utf-8"
         if self.headers.get("Host") not in self.server.hosts:
             return HTTPStatus.FORBIDDEN, plain, b"this viewer is for this machine alone"
-        content = self.server.content
-        if self.path == "/":
+        content, root = self.server.content, self.server.root
+        # In constant time: how long it takes must not tell how much of the name was right.
+        if not hmac.compare_digest(self.path[: len(root)].encode(), root.encode()):
+            return HTTPStatus.NOT_FOUND, plain, b"not found"
+        path = self.path[len(root) :]
+        if path == "":
             return HTTPStatus.OK, "text/html; charset=utf-8", content.page()
-        if self.path == "/state":
+        if path == "state":
             return HTTPStatus.OK, plain, content.state().encode()
-        asked = re.fullmatch(r"/(image|thumbnail)/([0-9]{1,9})", self.path)
+        asked = re.fullmatch(r"(image|thumbnail)/([0-9]{1,9})", path)
         try:
             file = content.image(int(asked[2])) if asked else None
             if asked is None or file is None:

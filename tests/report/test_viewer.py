@@ -42,8 +42,10 @@ def viewer(run: Path) -> Iterator[Viewer]:
 
 
 def ask(
-    viewer: Viewer, path: str, host: str | None = None, method: str = "GET"
+    viewer: Viewer, path: str, host: str | None = None, method: str = "GET", root: str | None = None
 ) -> tuple[http.client.HTTPResponse, bytes]:
+    """Ask for a path below the viewer's own name, or below another one."""
+    path = (viewer.root if root is None else root).removesuffix("/") + path
     connection = http.client.HTTPConnection("127.0.0.1", viewer.server_port, timeout=60)
     try:
         connection.putrequest(method, path, skip_host=True)
@@ -138,12 +140,29 @@ def test_nothing_else_is_served(viewer: Viewer, path: str) -> None:
     ask(viewer, "/")
     with socket.create_connection(("127.0.0.1", viewer.server_port), timeout=60) as connection:
         host = f"127.0.0.1:{viewer.server_port}"
-        asked = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        asked = (
+            f"GET {viewer.root[:-1]}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
         connection.sendall(asked.encode())
         answer = b""
         while part := connection.recv(65536):
             answer += part
     assert answer.split()[1] in (b"404", b"400")
+
+
+@pytest.mark.parametrize("root", ["/", "/wrong/", "{root}x/", "{shorter}/"])
+def test_who_does_not_know_the_whole_address_is_served_nothing(viewer: Viewer, root: str) -> None:
+    """Other users of the machine can reach the port."""
+    guess = root.format(root=viewer.root[:-1], shorter=viewer.root[:-2])
+    for path in ("/", "/state", "/image/0", "/thumbnail/0"):
+        response, content = ask(viewer, path, root=guess)
+        assert (response.status, content) == (404, b"not found")
+
+
+def test_every_viewer_has_a_name_of_its_own(run: Path) -> None:
+    with served(run) as one, served(run) as other:
+        assert len(one.root) >= 32
+        assert one.root != other.root
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -218,7 +237,7 @@ def test_the_command_serves_until_it_is_stopped(run: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            (url,) = re.findall(r"^http://127\.0\.0\.1:\d+/", process.stdout.readline())
+            (url,) = re.findall(r"^http://127\.0\.0\.1:\d+/\S+/", process.stdout.readline())
             with urllib.request.urlopen(url, timeout=60) as answer:
                 assert b'<script type="application/json" id="data">' in answer.read()
             process.send_signal(signal.SIGINT)
