@@ -45,7 +45,7 @@ test-deep: $(READY)
 # Ends commands at every place where they change a file: killed, on a full disk, on a failing one. Some
 # minutes; SECURITY.md has the figures.
 test-crash: $(READY)
-	HF_HUB_OFFLINE=1 MIGBENCH_CRASHES=all $(BIN)/pytest -q -n 2 tests/test_crashes.py
+	HF_HUB_OFFLINE=1 $(BIN)/pytest -q -n 2 --all-crashes tests/test_crashes.py tests/test_power_cuts.py
 
 # The vllm adapter and a vLLM server, on a CPU, in an environment of their own (constraints/vllm.txt).
 test-vllm: $(VLLM_READY)

@@ -14,6 +14,7 @@ from migbench.files import replaced
 from migbench.input_files import MIB, read_bytes
 from migbench.json_files import INVALID, line_of, trouble
 from migbench.manifest_check import problems_of, schema_of
+from migbench.plain_text import encodable
 from migbench.provenance.findings import Weight
 from migbench.provenance.sealing import End, Seal, manifest_digest
 from migbench.settings import Settings
@@ -60,7 +61,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 def event(weight: Weight, message: str) -> Event:
     """Something that happens now."""
-    return Event(at=datetime.now(UTC).isoformat(timespec="seconds"), weight=weight, message=message)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Event(at=now, weight=weight, message=encodable(message))
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

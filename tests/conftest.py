@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from hypothesis import settings
 from PIL import Image
 from tiny_chat import Generate, Vision
@@ -32,6 +33,23 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-crashes",
+        action="store_true",
+        help="End commands at every place where they change files, not at a few (make test-crash).",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Print the figures that tests have kept, where they were asked for."""
+    if config.getoption("--all-crashes"):
+        for report in terminalreporter.getreports("passed"):
+            for name, figure in report.user_properties:
+                if name == "figures":
+                    terminalreporter.write_line(str(figure))
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from crashes import Crash, crash, names
 
 from migbench.mini import render
 
-ALL = os.environ.get("MIGBENCH_CRASHES") == "all"
 FEW = 2
 """Places that are tried of each command when not all are."""
 COMMANDS = ("run", "score", "merge", "import", "report", "report linked", "data mini")
@@ -78,10 +76,10 @@ def steps_of(command: tuple[object, ...], out: Path) -> int:
     return end.steps
 
 
-def places(steps: int, seed: str) -> list[int]:
+def places(steps: int, seed: str, all_of_them: bool) -> list[int]:
     """Where to end the command."""
     every = range(1, steps + 1)
-    return [*every] if ALL else sorted(random.Random(seed).sample(every, min(FEW, steps)))
+    return [*every] if all_of_them else sorted(random.Random(seed).sample(every, min(FEW, steps)))
 
 
 def final_files(out: Path) -> Iterator[Path]:
@@ -112,6 +110,11 @@ def check_nothing_half_made(name: str, out: Path) -> None:
         assert done.status in (0, 1), done.out
 
 
+def is_made(out: Path) -> bool:
+    """Whether a run that is made in one go has its name."""
+    return any((out / name / "run.json").exists() for name in ("merged", "imported"))
+
+
 def stored(out: Path) -> list[str]:
     """The answers that a run's folder holds: question and text of every whole line."""
     path = out / "run" / "answers.jsonl"
@@ -128,14 +131,15 @@ def test_the_same_command_finishes_after_any_crash(
     tmp_path: Path,
     name: str,
     reason: int | None,
-    capsys: pytest.CaptureFixture[str],
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
 ) -> None:
     out = tmp_path / "out"
     command = command_of(name, material, out)
     steps = steps_of(command, out)
     assert steps > 1
     ended = 0
-    for step in places(steps, name):
+    for step in places(steps, name, pytestconfig.getoption("--all-crashes")):
         out.mkdir()
         end = crash(command, Crash(out, step, reason))
         ended += end.status not in ANSWERED
@@ -145,12 +149,14 @@ def test_the_same_command_finishes_after_any_crash(
             assert "Traceback" not in end.told
         check_nothing_half_made(name, out)
         kept = stored(out)
+        was_made = is_made(out)
         done = migbench(*command)
-        assert done.status == 0, (step, done.err)
+        if was_made:  # It is all there, and was seen to be whole.
+            assert "is a run already" in done.err
+        else:
+            assert done.status == 0, (step, done.err)
         assert stored(out)[: len(kept)] == kept
         check_nothing_half_made(name, out)
         assert not [*out.rglob("*.partial")], step
         shutil.rmtree(out)
-    with capsys.disabled():
-        if ALL:
-            print(f"\n{name}, {names(reason)}: {ended} of {steps} places", end=" ")
+    record_property("figures", f"{name}, {names(reason)}: {ended} of {steps} places ended it")

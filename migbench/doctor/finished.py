@@ -22,6 +22,7 @@ from migbench.doctor.verdict import Finding, Severity, habits, unanswered, unrea
 from migbench.errors import ModelError
 from migbench.messages import ImageFile, Size
 from migbench.models import Model
+from migbench.plain_text import encodable
 from migbench.run_store import Run
 from migbench.selection import Selection
 
@@ -79,7 +80,7 @@ def look_at_run(
     numbers = numerals(given, dialect.convention)
     errors = [each.line.error for each in found if each.line and each.line.error]
     return Plausibility(
-        run=str(run.folder),
+        run=encodable(str(run.folder)),
         model=settings.model,
         speech=speech,
         numbers=numbers,

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from migbench.plain_text import encodable
+
 
 class Weight(StrEnum):
     """What a finding means for the run."""
@@ -30,9 +32,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 def changed(about: str, message: str) -> Finding:
     """Something that is not what it was."""
-    return Finding(Weight.CHANGED, about, message)
+    return Finding(Weight.CHANGED, about, encodable(message))
 
 
 def remark(about: str, message: str) -> Finding:
     """Something worth knowing."""
-    return Finding(Weight.REMARK, about, message)
+    return Finding(Weight.REMARK, about, encodable(message))
+
+
+def unsealed(about: str, message: str) -> Finding:
+    """Something that nothing vouches for."""
+    return Finding(Weight.UNSEALED, about, encodable(message))

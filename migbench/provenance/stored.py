@@ -13,7 +13,7 @@ from migbench.answer_lines import ANSWERS, AnswerLine, raw_lines
 from migbench.input_files import read_bytes
 from migbench.json_files import INVALID
 from migbench.manifests import MANIFEST, MOST_BYTES, Manifest
-from migbench.provenance.findings import Finding, Weight, changed, remark
+from migbench.provenance.findings import Finding, changed, remark, unsealed
 from migbench.provenance.sealing import Lines, Seal, inspect, manifest_digest
 
 _SHOWN = 5
@@ -41,8 +41,7 @@ def stored_findings(folder: Path, manifest: Manifest) -> Iterator[Finding]:
             "manifest", f"{folder / MANIFEST}: has no seal, though its answers have links"
         )
     if lines.unsealed or seal is None:
-        yield Finding(
-            Weight.UNSEALED,
+        yield unsealed(
             "answers",
             f"{path}: {lines.unsealed or lines.count} answers are not sealed: an early version of "
             "migbench has stored them, or their links were taken out; whether they were changed "

@@ -12,6 +12,7 @@ import msgspec
 from migbench.costs import paid_costs
 from migbench.data.annotations import Instance
 from migbench.errors import UsageError
+from migbench.plain_text import encodable
 from migbench.report.gathering import LabelledRun
 from migbench.scoring import (
     Bootstrap,
@@ -155,7 +156,7 @@ def _facts(run: LabelledRun) -> Iterator[tuple[str, str]]:
     scores, stored = run.scored.scores, run.scored.run
     manifest, settings = stored.manifest, stored.settings
     environment, model = manifest.environment, settings.model
-    yield "Run", f"{stored.folder}, SHA-256 of its content {scores.run}"
+    yield "Run", f"{encodable(str(stored.folder))}, SHA-256 of its content {scores.run}"
     yield "Status", f"{manifest.status}, begun {manifest.created}"
     yield "Model", ", ".join(filter(None, (model.name, model.checkpoint, model.revision)))
     yield "Asked", f"{settings.evaluator}, {settings.strategy}, prompts {settings.prompts}"
