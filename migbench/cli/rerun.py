@@ -40,6 +40,7 @@ from migbench.provenance.stored import stored_findings
 from migbench.provenance.verification import how_scored, read_scores
 from migbench.run_store import Run
 from migbench.scoring import Scores
+from migbench.util.escaping import visible
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +150,7 @@ def _refuse_received(run: Path, manifest: Manifest, given: Given) -> None:
         raise UsageError(
             f"{run}: was not made by you here, so nothing that it names is loaded, asked or sent "
             "unless you name it too; repeating it would\n"
-            + "\n".join(f"  {what}: allow it with {option}" for what, option in missing)
+            + "\n".join(visible(f"  {what}: allow it with {option}") for what, option in missing)
         )
 
 
