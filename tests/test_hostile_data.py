@@ -166,7 +166,7 @@ def test_a_torn_line_of_stored_answers_is_named_with_the_way_out(tmp_path: Path)
     assert done.status == 2
     assert "answers.jsonl:1: is not a stored answer: it is cut off in the middle" in done.err
     assert "migbench verify --repair" in done.err
-    assert "delete line 1" in done.err
+    assert "the command that made the run then asks its question again" in done.err
 
 
 # --- YAML -----------------------------------------------------------------------------------------
