@@ -12,7 +12,7 @@ import click
 
 from migbench.benchmark import execute
 from migbench.cli.model_options import MODEL_HELP, chosen_model, running_options
-from migbench.cli.options import ExistingFolder, data_of_run_options, json_option
+from migbench.cli.options import ExistingFolder, data_of_run_options, json_option, lock_option
 from migbench.cli.output import write_result
 from migbench.cli.progress import ProgressBar
 from migbench.cli.terminal import echo
@@ -53,6 +53,7 @@ from migbench.run_store import Run
     help="Look at this finished run instead; no model is asked.",
 )
 @data_of_run_options
+@lock_option
 @json_option
 def command(
     scenes: int,
@@ -60,6 +61,7 @@ def command(
     run: Path | None,
     annotations: Path | None,
     images: Images,
+    without_lock: bool,
     json_file: Path | None,
     **options: Any,
 ) -> int:
@@ -84,7 +86,7 @@ def command(
     if run is None:
         _refuse({"annotations": annotations, "images": images}, "is about --run")
         with _folder(out) as folder:
-            diagnosis = _examine(chosen_model(options), folder, scenes)
+            diagnosis = _examine(chosen_model(options), folder, scenes, without_lock)
         return _show(diagnosis, diagnosis_report(diagnosis), json_file)
     _refuse({"out": out, **options}, "is about --model; a run has its own settings")
     plausibility = look_at_run(Run(run), annotations=annotations, images=images)
@@ -105,10 +107,10 @@ def _show(found: Diagnosis | Plausibility, report: str, json_file: Path | None) 
     return 0 if found.is_well else 1
 
 
-def _examine(model: Model, folder: Path, scenes: int) -> Diagnosis:
+def _examine(model: Model, folder: Path, scenes: int, without_lock: bool) -> Diagnosis:
     plan = prepare(model, folder / "scenes", scenes)
     with ProgressBar(plan, "standard", corrections=True) as bar:
-        execute(plan, folder / "run", bar.start)
+        execute(plan, folder / "run", bar.start, without_lock=without_lock)
     return diagnose(plan, Run(folder / "run"))
 
 

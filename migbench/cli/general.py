@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from migbench import tables
 from migbench.cli.model_options import chosen_model, model_options
-from migbench.cli.options import ExistingFolder, json_option
+from migbench.cli.options import ExistingFolder, json_option, lock_option
 from migbench.cli.output import write_result
 from migbench.cli.terminal import echo, echo_error
 from migbench.general.chat_model import Watch
@@ -55,6 +55,7 @@ from migbench.tables.general import general_table
     show_default=True,
     help="How to write the tables.",
 )
+@lock_option
 @json_option
 def command(
     suites: tuple[str, ...],
@@ -64,6 +65,7 @@ def command(
     out: Path,
     beside: tuple[Path, ...],
     markup: str,
+    without_lock: bool,
     json_file: Path | None,
     **options: Any,
 ) -> int:
@@ -92,6 +94,7 @@ def command(
         limit=limit,
         generation=generation,
         watch=_bar,
+        without_lock=without_lock,
     )
     if str(json_file) != "-":
         shown = _labelled({out: run} | others)

@@ -70,6 +70,7 @@ def measure(
     limit: int | None = None,
     generation: Mapping[str, Any] | None = None,
     watch: Callable[[Benchmark], Watch] = lambda benchmark: lambda done, total: None,
+    without_lock: bool = False,
 ) -> GeneralRun:
     """Measure the benchmarks that are not done yet, and keep what was found.
 
@@ -80,7 +81,7 @@ def measure(
     engine = lmms_eval_version()
     check_data(chosen, data)
     out.mkdir(parents=True, exist_ok=True)
-    with hold(out):
+    with hold(out, without_lock=without_lock):
         run = _begun(out, model, dict(generation or {}))
         todo = [each for each in chosen if not _is_done(run, each, limit, engine)]
         if not todo:
