@@ -45,4 +45,4 @@ class ModelError(MigbenchError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user's own interruption of a run, as no adapter raises it."""
+    """The user has pressed Ctrl-C during a run; a KeyboardInterrupt of an adapter's is none."""
