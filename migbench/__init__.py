@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from migbench.boxes import Box, Convention, iou
     from migbench.data.annotations import Annotations, Instance, read_annotations
     from migbench.data.images import locate_data
-    from migbench.dialects import Dialect, Reading, ask, find_dialect, read
+    from migbench.dialects import Dialect, ParsedAnswer, ask, find_dialect, parse
     from migbench.errors import AdapterError, DataError, MigbenchError, ModelError, UsageError
     from migbench.messages import Adapter, Answer, Generation, ImageFile, Request
     from migbench.models import Model, Overrides, Profile, resolve_model
@@ -41,7 +41,7 @@ _SURFACE = {
     "migbench.boxes": ("Box", "Convention", "iou"),
     "migbench.data.annotations": ("Annotations", "Instance", "read_annotations"),
     "migbench.data.images": ("locate_data",),
-    "migbench.dialects": ("Dialect", "Reading", "ask", "find_dialect", "read"),
+    "migbench.dialects": ("Dialect", "ParsedAnswer", "ask", "find_dialect", "parse"),
     "migbench.errors": (
         "AdapterError",
         "DataError",
@@ -76,10 +76,10 @@ __all__ = [
     "ModelError",
     "Outcome",
     "Overrides",
+    "ParsedAnswer",
     "Plan",
     "Profile",
     "Question",
-    "Reading",
     "Request",
     "Run",
     "ScoredRun",

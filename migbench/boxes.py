@@ -9,6 +9,7 @@ never guessed from the numbers. This module knows nobody else in migbench.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -150,20 +151,54 @@ class SmartResized(_Frame, frozen=True, tag="smart-resized"):
 
 
 class EdgeLimited(_Frame, frozen=True, tag="edge-limited"):
-    """The image shrunk, aspect kept, until its longer side is at most ``longest`` pixels."""
+    """The image shrunk, aspect kept, until its longer side is at most ``longest`` pixels.
+
+    With ``patch`` and ``max_patches`` a second limit holds at once: the image covers at most so
+    many square patches of ``patch`` pixels, those at its right and bottom edge only in part. It is
+    then the largest size that keeps both (Claude). What pads it to whole patches does not count.
+    """
 
     longest: int
+    patch: int | None = None
+    max_patches: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a limit that leaves no image."""
+        """Raise ValueError for limits that leave no image."""
         if self.longest < 1:
             raise ValueError(f"the longer side is at least 1 pixel, not {self.longest}")
+        if (self.patch is None) != (self.max_patches is None):
+            raise ValueError("patch and max_patches are given together")
+        if min(self.patch or 1, self.max_patches or 1) < 1 or 0 in (self.patch, self.max_patches):
+            raise ValueError(
+                f"a patch has at least 1 pixel and an image at least 1 patch, not {self.patch} "
+                f"and {self.max_patches}"
+            )
 
     def canvas(self, width: int, height: int) -> Canvas:
-        """The canvas for an image of this size, in pixels."""
-        shrink = min(1.0, self.longest / max(width, height))
-        wide, high = (max(1, round(side * shrink)) for side in (width, height))
+        """The canvas for an image of this size, in pixels.
+
+        >>> EdgeLimited(longest=1568, patch=28, max_patches=1568).canvas(2000, 2000)[:2]
+        (1092, 1092)
+        """
+        longer = max(width, height)
+        lengths = range(1, min(self.longest, longer) + 1)
+        allowed = len(lengths)
+        if not self._fits(self._shrunk(width, height, allowed)):
+            allowed = bisect_left(
+                lengths, True, key=lambda side: not self._fits(self._shrunk(width, height, side))
+            )
+        wide, high = self._shrunk(width, height, max(1, allowed))
         return Canvas(wide, high, 0, 0, wide, high)
+
+    def _shrunk(self, width: int, height: int, longer: int) -> tuple[int, int]:
+        shrink = longer / max(width, height)
+        return max(1, round(width * shrink)), max(1, round(height * shrink))
+
+    def _fits(self, size: tuple[int, int]) -> bool:
+        if self.patch is None or self.max_patches is None:
+            return True
+        wide, high = (-(-side // self.patch) for side in size)
+        return wide * high <= self.max_patches
 
 
 class PaddedSquare(_Frame, frozen=True, tag="padded-square"):
@@ -178,7 +213,7 @@ class PaddedSquare(_Frame, frozen=True, tag="padded-square"):
 
 Frame = Original | SmartResized | EdgeLimited | PaddedSquare
 
-SCALES: tuple[float | None, ...] = (1, 100, 999, 1000, 1023, None)
+SCALES: tuple[float | None, ...] = (1, 100, 840, 999, 1000, 1023, None)
 """What families are known to write for the far edge of the frame; None for its pixels."""
 
 
@@ -188,11 +223,14 @@ class Convention:
 
     ``scale`` is the number written for the right or bottom edge of the frame (`SCALES` has those
     that are known; 1023 stands for 1024 bins); or None where the numbers are pixels of the frame.
+    ``offset`` is added to every edge as it is written: 0.5 where numbers are bins and stand for
+    their middle.
     """
 
     order: Order = Order.XYXY
     scale: float | None = 1000
     frame: Frame = Original()
+    offset: float = 0.0
 
     @property
     def needs_size(self) -> bool:
@@ -212,6 +250,7 @@ class Convention:
             a, b, c, d = b, a, d, c
         elif self.order is Order.XYWH:
             c, d = a + c, b + d
+        a, b, c, d = (edge + self.offset for edge in (a, b, c, d))
         x_scale, y_scale, canvas = self._scales(size)
         if canvas is None:
             return Box(a / x_scale, b / y_scale, c / x_scale, d / y_scale)
@@ -236,6 +275,7 @@ class Convention:
             x1, x2 = ((x * canvas.image_width + canvas.left) / canvas.width for x in (x1, x2))
             y1, y2 = ((y * canvas.image_height + canvas.top) / canvas.height for y in (y1, y2))
         a, b, c, d = x1 * x_scale, y1 * y_scale, x2 * x_scale, y2 * y_scale
+        a, b, c, d = (edge - self.offset for edge in (a, b, c, d))
         if self.order is Order.YXYX:
             return b, a, d, c
         if self.order is Order.XYWH:
@@ -258,4 +298,5 @@ class Convention:
         """One line for listings, e.g. ``xyxy, 0-1000``."""
         scale = "pixels" if self.scale is None else f"0-{self.scale:g}"
         frame = "" if isinstance(self.frame, Original) else f" of {type(self.frame).__name__}"
-        return f"{self.order}, {scale}{frame}"
+        offset = f" + {self.offset:g}" if self.offset else ""
+        return f"{self.order}, {scale}{offset}{frame}"

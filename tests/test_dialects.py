@@ -14,7 +14,14 @@ import msgspec
 import pytest
 
 from migbench.data.annotations import Annotations
-from migbench.dialects import Dialect, Unread, ask, find_dialect, load_dialects, read
+from migbench.dialects import (
+    Dialect,
+    ParseFailure,
+    ask,
+    find_dialect,
+    load_dialects,
+    parse,
+)
 from migbench.dialects.mentions import image_mentions
 from migbench.dialects.refusals import is_refusal
 from migbench.errors import DataError, ModelError, UsageError
@@ -40,7 +47,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     image: int | None = None
     """The image in which the answer puts that box."""
     boxes: int = 1
-    unread: Unread | None = None
+    unread: ParseFailure | None = None
     named: int | None = None
     """The first image that the answer names, where it is not ``image``."""
     declared: dict[str, Any] | None = None
@@ -71,25 +78,25 @@ def declared(**convention: Any) -> Dialect:
 def test_answer(name: str, case: Case) -> None:
     dialect = declared(**case.declared) if case.declared else find_dialect(name)
     sizes = CORPORA[name].sizes
-    reading = read(
+    parsed = parse(
         dialect,
         case.answer,
         truncated=case.truncated,
         sizes=[Size(*size) for size in sizes] if sizes else None,
-        lies_in=[case.target - 1],
+        default_images=[case.target - 1],
     )
-    chosen = reading.choose(None if case.asked is None else case.asked - 1)
+    chosen = parsed.select_box(None if case.asked is None else case.asked - 1)
     named = case.named or case.image
-    assert reading.unread == case.unread
+    assert parsed.failure == case.unread
     if case.box is None:
         assert chosen is None
     else:
         assert chosen is not None
         assert chosen.box == pytest.approx(case.box, abs=1e-9)
         assert chosen.label == (None if case.image is None else case.image - 1)
-        assert len(reading.boxes) == case.boxes
-    if case.named or len(reading.boxes) < 2:
-        assert reading.named_image == (None if named is None else named - 1)
+        assert len(parsed.boxes) == case.boxes
+    if case.named or len(parsed.boxes) < 2:
+        assert parsed.named_image == (None if named is None else named - 1)
 
 
 def test_every_dialect_has_a_corpus_of_a_dozen_answers_or_more() -> None:
@@ -98,7 +105,7 @@ def test_every_dialect_has_a_corpus_of_a_dozen_answers_or_more() -> None:
         names = [case.name for case in corpus.cases]
         assert len(names) == len(set(names)) >= 12, name
         outcomes = {case.unread for case in corpus.cases}
-        assert outcomes == {None, *Unread}, name
+        assert outcomes == {None, *ParseFailure}, name
 
 
 def test_a_case_says_what_is_to_be_read_or_why_nothing_is() -> None:
@@ -109,13 +116,13 @@ def test_a_case_says_what_is_to_be_read_or_why_nothing_is() -> None:
 
 def test_a_box_is_found_where_it_stands_in_the_raw_answer() -> None:
     answer = "<think>（1，2），（3，4）</think>第二张图：（120，230），（560，780）。"
-    (found,) = read(find_dialect("qwen2-vl"), answer).boxes
+    (found,) = parse(find_dialect("qwen2-vl"), answer).boxes
     assert answer[found.start : found.end] == "（120，230），（560，780）"
 
 
 def test_pixel_answers_without_sizes_are_refused_with_the_remedy() -> None:
     with pytest.raises(DataError, match=r"qwen2\.5-vl counts in pixels.*--images"):
-        read(find_dialect("qwen2.5-vl"), "[1, 2, 3, 4]")
+        parse(find_dialect("qwen2.5-vl"), "[1, 2, 3, 4]")
 
 
 def test_an_unknown_dialect_is_a_usage_error_that_lists_the_known_ones() -> None:
@@ -125,7 +132,7 @@ def test_an_unknown_dialect_is_a_usage_error_that_lists_the_known_ones() -> None
 
 def test_pixel_bounds_of_a_run_replace_the_processors_own() -> None:
     dialect = find_dialect("qwen2.5-vl").with_pixels(None, 28 * 28 * 100)
-    (found,) = read(dialect, "[140, 140, 280, 280]", sizes=[Size(1000, 1000)]).boxes
+    (found,) = parse(dialect, "[140, 140, 280, 280]", sizes=[Size(1000, 1000)]).boxes
     assert found.box == (0.5, 0.5, 1.0, 1.0)
 
 

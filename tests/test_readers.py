@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from migbench.boxes import Box, Original, iou
-from migbench.dialects import Dialect, PromptSet, load_dialects, read
+from migbench.dialects import Dialect, PromptSet, load_dialects, parse
 from migbench.dialects.asking import rewrite
 from migbench.dialects.syntax import Syntax
 from migbench.messages import ImageFile, Size
-from migbench.scoring.protocols.released import parse
+from migbench.scoring.protocols.released import parse as parse_released
 from migbench.yaml_files import read_yaml
 
 FAMILIES = load_dialects()
@@ -61,14 +61,14 @@ texts = st.text(max_size=40) | st.lists(st.sampled_from(FRAGMENTS + ODDITIES)).m
 @given(
     dialect=st.sampled_from(DIALECTS), text=texts, truncated=st.booleans(), image=st.integers(0, 2)
 )
-def test_reading_any_text_gives_boxes_or_a_reason(
+def test_parsing_any_text_gives_boxes_or_a_reason(
     dialect: Dialect, text: str, truncated: bool, image: int
 ) -> None:
-    reading = read(dialect, text, truncated=truncated, sizes=SIZES, lies_in=[image])
-    assert bool(reading.boxes) == (reading.unread is None)
-    assert reading.named_image is None or reading.named_image >= 0
+    parsed = parse(dialect, text, truncated=truncated, sizes=SIZES, default_images=[image])
+    assert bool(parsed.boxes) == (parsed.failure is None)
+    assert parsed.named_image is None or parsed.named_image >= 0
     previous_end = 0
-    for found in reading.boxes:
+    for found in parsed.boxes:
         assert all(math.isfinite(edge) for edge in found.box)
         assert found.label is None or found.label >= 0
         assert previous_end <= found.start < found.end <= len(text)
@@ -78,12 +78,12 @@ def test_reading_any_text_gives_boxes_or_a_reason(
 @examples(3)
 @given(texts)
 def test_the_released_parser_takes_any_text(text: str) -> None:
-    for box in parse(text):
+    for box in parse_released(text):
         assert 0 <= float(iou(box, (0.1, 0.2, 0.3, 0.4))) <= 1
 
 
 def test_the_released_parser_takes_numbers_of_any_length() -> None:
-    (box,) = parse(f"({'9' * 400},1),({'9' * 400},2)")
+    (box,) = parse_released(f"({'9' * 400},1),({'9' * 400},2)")
     assert float(iou(box, box)) == 0
 
 
@@ -109,7 +109,7 @@ def test_a_family_reads_boxes_as_its_questions_write_them(
     if dialect.box is None:
         assert written == ""
         written = rewrite(FAMILIES["mantis"], question, [photo], PromptSet.PAPER)
-    (found,) = read(dialect, written, sizes=[photo.size()]).boxes
+    (found,) = parse(dialect, written, sizes=[photo.size()]).boxes
     expected = [edge / 1000 for edge in THOUSANDTHS]
     half_a_pixel = 0.501 / 700
     rounding = half_a_pixel if dialect.convention.scale is None else 1e-9
@@ -140,7 +140,7 @@ def test_every_syntax_of_a_family_reads_what_its_convention_writes(
     numbers = [f"{number:.6f}" for number in family.convention.from_unit(box, size)]
     for syntax in family.syntax:
         answer = before + WRITERS[syntax](*numbers) + after
-        (found,) = read(family, answer, sizes=[Size(*size)]).boxes
+        (found,) = parse(family, answer, sizes=[Size(*size)]).boxes
         assert found.box == pytest.approx(box, abs=1e-6)
 
 
@@ -152,7 +152,7 @@ def test_every_syntax_has_a_writer_here() -> None:
 def test_location_tokens_are_read_back(bins: tuple[int, int, int, int]) -> None:
     changes: dict[str, Any] = {"scale": 1023.0, "frame": Original()}
     dialect = msgspec.structs.replace(EVERY_SYNTAX, **changes)
-    (found,) = read(dialect, "".join(f"<loc{number:04}>" for number in bins)).boxes
+    (found,) = parse(dialect, "".join(f"<loc{number:04}>" for number in bins)).boxes
     assert found.box == pytest.approx([number / 1023 for number in bins])
 
 
@@ -220,8 +220,8 @@ def seconds(work: Callable[[str], object], text: str) -> float:
 
 
 READERS: dict[str, Callable[[str], object]] = {
-    "every-syntax": partial(read, EVERY_SYNTAX, sizes=SIZES),
-    "released": parse,
+    "every-syntax": partial(parse, EVERY_SYNTAX, sizes=SIZES),
+    "released": parse_released,
 }
 
 
@@ -241,5 +241,5 @@ def test_a_megabyte_of_junk_takes_linear_time(name: str, reader: str) -> None:
 @by_dialect
 def test_every_dialect_reads_junk_quickly(dialect: Dialect) -> None:
     for name in JUNK:
-        took = seconds(partial(read, dialect, sizes=SIZES), junk(name, 20 * KILOBYTE))
+        took = seconds(partial(parse, dialect, sizes=SIZES), junk(name, 20 * KILOBYTE))
         assert took < 1, name

@@ -38,7 +38,8 @@ def ask(
     """
     _refuse_structural_tokens(dialect, turn.text)
     shown = [images[index] for index in turn.images]
-    text = rewrite(dialect, turn.text, images, prompts) + _format(dialect, turn.purpose, prompts)
+    question = rewrite(dialect, turn.text, images, prompts)
+    text = dialect.prefix + question + _format(dialect, turn.purpose, prompts)
     before, after = dialect.image.split("{image}")
     parts: list[Part] = []
     for number, image in enumerate(shown, start=1):

@@ -8,6 +8,7 @@ English and Chinese are understood, and the labels of JSON answers. A number bes
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from migbench.ordinals import CHINESE, WORDS, ordinal
@@ -40,23 +41,59 @@ class Mention(NamedTuple):
     start: int
 
 
-def image_mentions(text: str) -> list[Mention]:
+def image_mentions(text: str, first: int = 1) -> list[Mention]:
     """Every mention of an image by number, in order.
 
-    Images count from 1 in the text; where it speaks of an image 0, its plain numbers count from 0.
+    Plain numbers count from ``first``, which is declared; ordinals count from one. What counts
+    below that names nothing.
 
     >>> [mention.image for mention in image_mentions("Image-2: a dog. In the third image, a cat.")]
     [1, 2]
-    >>> [mention.image for mention in image_mentions('{"image": 0}, {"image": 1}')]
+    >>> [mention.image for mention in image_mentions('{"image": 0}, {"image": 1}', first=0)]
     [0, 1]
     """
     lowered = text.lower()
     if not any(noun in lowered for noun in (*_NOUNS, *_CHINESE_NOUNS)):
         return []  # Most answers are a box and no more; this is many times quicker.
-    found = list(_MENTION.finditer(text))
-    first = 0 if any(_number(each) == 0 and _is_plain(each) for each in found) else 1
-    images = ((_number(each) - (first if _is_plain(each) else 1), each.start()) for each in found)
+    images = ((_image(each, first), each.start()) for each in _MENTION.finditer(text))
     return [Mention(image, start) for image, start in images if image >= 0]
+
+
+def _image(match: re.Match[str], first: int) -> int:
+    return _number(match) - (first if _is_plain(match) else 1)
+
+
+_FIELD = re.compile(rf"(?:{_KIND})?{_NOUN}{_INDEX}", re.IGNORECASE)
+_LONGEST_FIELD = 60
+
+
+def image_of_field(
+    key: str, value: str | float, first: int = 1, names: Iterable[str] = ()
+) -> int | None:
+    """The image, from 0, that a field names: ``"image_id": 2`` or ``"image": "Picture 2"``.
+
+    ``names`` are keys beside the usual ones.
+
+    >>> image_of_field("image_id", 2.0), image_of_field("asset_idx", "0", 0, ["asset_idx"])
+    (1, 0)
+    """
+    if not (key.lower() in names or (len(key) <= _LONGEST_FIELD and _FIELD.fullmatch(key))):
+        return None
+    if isinstance(value, str):
+        value = value.strip()[:_LONGEST_FIELD]
+        if not value.isdecimal():
+            mentions = image_mentions(value, first)
+            number = None if mentions else ordinal(value.lower())
+            return mentions[0].image if mentions else None if number is None else number - 1
+    number = float(value)
+    return int(number) - first if number.is_integer() and first <= number < 1000 else None
+
+
+def image_of_key(key: str, first: int = 1) -> int | None:
+    """The image, from 0, that a key is the name of: ``{"image_2": ...}``."""
+    match = _MENTION.fullmatch(key) if len(key) <= _LONGEST_FIELD else None
+    image = _image(match, first) if match else -1
+    return image if image >= 0 else None
 
 
 _REGION_MENTION = re.compile(

@@ -17,7 +17,9 @@ _WORDS = (
     r"no (?:such|matching|visible|corresponding|differences?|object|target)\b",
     r"none of the (?:images|pictures)\b",
     r"not (?:able to|visible|present|possible)\b",
-    r"there (?:is|are) no\b",
+    r"there (?:is|are|was|were) no(?:ne|thing)?\b(?! of)",
+    r"(?:none|nothing|no \w{1,30}(?: \w{1,30}){0,4}) (?:(?:is|are|was|were|could be|can be) )?"
+    r"(?:found|detected|visible|present|located|identified)\b",
     r"(?:images|pictures) are (?:identical|the same)\b",
     r"lo siento|no puedo|no se (?:puede|encuentra|ve)\b|não (?:posso|consigo|há)",
     r"désolé|je ne (?:peux|vois)|leider|kann (?:ich )?nicht|non (?:posso|riesco|vedo)",
@@ -28,8 +30,12 @@ _SIGN = re.compile(
     r"抱歉|对不起|无法|不能|没有|未找到|未发现|找不到|看不到|不存在"
     r"|申し訳|できません|見つかりません|죄송|없습니다|찾을 수 없"
 )
-_NOTHING = re.compile(r"(?:```(?:json)?\s{0,8})?(?:\[\s{0,8}\]|none|null|n/a)[\s.`]{0,8}")
-"""The whole answer: an empty list, or "none"."""
+_NOTHING = re.compile(
+    r"(?:```(?:\w{1,10})?\s{0,8})?[\"'*]{0,2}"
+    r"(?:\[[\s\[\]]{0,8}\]|\{\s{0,8}\}|\[?\s{0,8}[\"']?(?:none|null|nothing|n/a|nil|nan|no)[\"']?\s{0,8}\]?)"
+    r"[\s.`\"'*!]{0,12}"
+)
+"""The whole answer: an empty list or object, or "none"."""
 
 
 def is_refusal(text: str) -> bool:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace as with_fields
+
 from migbench.boxes import Box, iou
-from migbench.dialects import Dialect, ask, read
-from migbench.dialects.reading import Unread
+from migbench.dialects import Dialect, ParseFailure, ask, parse
 from migbench.image_decoding import flatten, inspect
 from migbench.lmms_eval.declared import declared_dialect
 from migbench.lmms_eval.failures import failure
@@ -83,8 +84,13 @@ def refcoco_messages(
 
 
 def _parts(document: Document) -> Sequence[str | ImageFile]:
+    dialect = declared_dialect().dialect
+    if dialect.referring:
+        published = with_fields(dialect, prefix="", format="")
+        text = dialect.referring.format(phrase=document["expression"])
+        return parts(published, text, Purpose.DIRECT, 1)
     text = f"Locate <|object_ref_start|>{document['expression']}<|object_ref_end|> in this image. "
-    return parts(declared_dialect().dialect, text, Purpose.DIRECT, 1)
+    return parts(dialect, text, Purpose.DIRECT, 1)
 
 
 def parts(dialect: Dialect, text: str, purpose: Purpose, images: int) -> Sequence[str | ImageFile]:
@@ -110,13 +116,13 @@ def refcoco_results(document: Document, results: Sequence[str]) -> dict[str, Any
     """How much of the truth the answer's first box covers, and whether it has a box."""
     answer = results[0]
     size = Size(document["width"], document["height"])
-    reading = read(declared_dialect().dialect, answer, sizes=[size])
-    found = reading.choose(None)
+    parsed = parse(declared_dialect().dialect, answer, sizes=[size])
+    found = parsed.select_box(None)
     overlap = 0.0 if found is None else float(iou(found.box, Box(*document["truth"]).repaired()))
     values = {
         f"acc@{HIT_AT}": float(overlap >= HIT_AT),
         "mean_iou": overlap,
-        "unreadable": float(reading.unread is Unread.UNREADABLE),
+        "unreadable": float(parsed.failure is ParseFailure.UNREADABLE),
     }
     failed = failure(answer) is not None
     return {name: {"values": [None if failed else value]} for name, value in values.items()}

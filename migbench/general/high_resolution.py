@@ -14,7 +14,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
-from migbench.dialects import read
+from migbench.dialects import parse
 from migbench.dialects.mentions import image_mentions
 from migbench.general.grounding import chat, map_undecoded, parts, stored_size
 from migbench.image_decoding import flatten
@@ -150,7 +150,8 @@ def _region(size: Size, said: Sequence[str]) -> Region | None:
     if part is None:
         return None
     answer = said[_grounding_rounds(size, said) - 1]
-    found = read(declared_dialect().dialect, answer, sizes=[part.size]).choose(None)
+    parsed = parse(declared_dialect().dialect, answer, sizes=[part.size])
+    found = parsed.select_box(None)
     if found is None or not found.box.repaired().has_area:
         return None
     box, (width, height) = found.box.repaired(), part.size

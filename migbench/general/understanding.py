@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from migbench.data.instances import normalise_path
-from migbench.dialects.reading import final_part
+from migbench.dialects.thoughts import final_part
 from migbench.errors import DataError
 from migbench.general.choices import chosen_letter, chosen_option
 from migbench.general.declared import folder_of
@@ -134,8 +134,8 @@ def mmiu_results(document: Document, results: Sequence[str]) -> dict[str, Any]:
 
 def _said(answer: str) -> str:
     """The final part: inside ``<answer>``, after ``</think>``, or all of it."""
-    start, end = final_part(answer)
-    return answer[start:end]
+    final = final_part(answer)
+    return answer[final.start : final.end]
 
 
 def _result(metric: str, document: Document, answer: str, right: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from migbench.boxes import Box
 from migbench.corrections import Correction
-from migbench.dialects import Dialect, Reading, read
+from migbench.dialects import Dialect, ParsedAnswer, parse
 from migbench.messages import ImageFile, Size
 from migbench.questions import Asked, Question, Turn
 from migbench.run_store import AnswerLine
@@ -41,7 +41,7 @@ class AnswerInContext:
 
     def sizes(self) -> Sequence[Size] | None:
         """The shown images' sizes in pixels, where the dialect needs them and they can be had."""
-        if not self.dialect.convention.needs_size:
+        if not self.dialect.needs_size:
             return None
         kept = [self.line.size(index) for index in self.turn.images]
         if all(size is not None for size in kept):
@@ -50,17 +50,18 @@ class AnswerInContext:
             return None
         return [self.image(self.question.images[index]).size() for index in self.turn.images]
 
-    def read(self) -> Reading:
-        """The answer, read in the declared dialect; images are those shown, in their order."""
+    def parse(self) -> ParsedAnswer:
+        """The answer, parsed in the declared dialect; images are those shown, in their order."""
         shown = self.turn.images
         targets = [asked.instances[0].target_image for asked in self.asked]
-        return read(
+        return parse(
             self.dialect,
             self.text,
-            noun=self.asked[0].noun,
+            label_kind=self.asked[0].noun,
             truncated=self.line.truncated,
             sizes=self.sizes(),
-            lies_in=[shown.index(image) if image in shown else 0 for image in targets],
+            default_images=[shown.index(image) if image in shown else 0 for image in targets],
+            image_is_asked=len(self.asked) == 1 and self.asked[0].number is not None,
         )
 
     def corrected(self, box: Box, boxes_in_answer: int) -> Box:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from migbench.boxes import Box
+from migbench.dialects import Reason
 
 
 class Outcome(StrEnum):
@@ -43,6 +44,8 @@ class Prediction:
     box: Box | None = None
     outcome: Outcome | None = None
     flags: tuple[Flag, ...] = ()
+    reason: Reason | None = None
+    """What an unreadable answer holds instead of a box."""
     named_image: int | None = None
     """The image, from 0, that the answer names."""
     image_wanted: bool = False

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import Qwen2VLImageProcessorPil
 
 from migbench.boxes import Box
-from migbench.dialects import ask, find_dialect, read
+from migbench.dialects import ask, find_dialect, parse
 from migbench.errors import DataError
 from migbench.messages import ImageFile, Request
 from migbench.mini import TASKS
@@ -106,7 +106,7 @@ def test_answers_read_back_as_the_scenes_boxes(task: str) -> None:
     source = SceneSource(task, seed=5, turns=9)
     for number in range(3):
         for each_round in source.example(number).conversation.rounds:
-            reading = read(find_dialect(DIALECT), each_round.answer)
+            reading = parse(find_dialect(DIALECT), each_round.answer)
             (found,) = reading.boxes
             assert write_box(found.box) == each_round.answer
             assert found.box.has_area

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from migbench.boxes import Box
-from migbench.dialects import find_dialect, read
+from migbench.dialects import find_dialect, parse
 from migbench.errors import UsageError
 from migbench.tasks import Noun, find_task
 from migtrain.miniature.sources import GROUP, SINGLE, SceneSource, training_plan
@@ -37,12 +37,12 @@ def test_an_answer_to_all_at_once_is_read_back_as_its_boxes(task: str) -> None:
         (each_round,) = at_once.rounds
         assert each_round.question.count("<image>") == len(at_once.images)
         expected = {form.number(each.question): only_box(each.answer) for each in one_by_one.rounds}
-        reading = read(find_dialect("qwen2-vl"), each_round.answer, noun=form.noun)
+        reading = parse(find_dialect("qwen2-vl"), each_round.answer, noun=form.noun)
         assert {(found.label or 0) + 1: found.box for found in reading.boxes} == expected
 
 
 def only_box(answer: str) -> Box:
-    (found,) = read(find_dialect("qwen2-vl"), answer, noun=Noun.IMAGE).boxes
+    (found,) = parse(find_dialect("qwen2-vl"), answer, label_kind=Noun.IMAGE).boxes
     return found.box
 
 
@@ -68,7 +68,9 @@ def test_coarse_boxes_are_written_in_steps_and_near_the_true_ones(at_once: bool)
 
 
 def boxes_of(answer: str) -> list[Box]:
-    return [found.box for found in read(find_dialect("qwen2-vl"), answer, noun=Noun.REGION).boxes]
+    return [
+        found.box for found in parse(find_dialect("qwen2-vl"), answer, label_kind=Noun.REGION).boxes
+    ]
 
 
 def edges_of(box: Box) -> list[int]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
-from migbench.dialects import unread_reason
+from migbench.dialects import explain
 from migbench.questions import Purpose
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
@@ -104,5 +104,5 @@ def given(answer: AnswerInContext, found: Sequence[tuple[Box, Span]]) -> list[Pr
 
 def nothing_given(answer: AnswerInContext) -> list[Prediction]:
     """What an answer without a box leaves of every one that it is to give."""
-    reason = unread_reason(answer.text, truncated=answer.line.truncated)
-    return [Prediction(outcome=Outcome(reason.value))] * len(answer.asked)
+    failure, reason = explain(answer.text, truncated=answer.line.truncated)
+    return [Prediction(outcome=Outcome(failure.value), reason=reason)] * len(answer.asked)

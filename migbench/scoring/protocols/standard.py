@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
-from migbench.dialects import FoundBox, Reading
+from migbench.dialects import FoundBox, ParsedAnswer
 from migbench.questions import Asked
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.matching import match_boxes
@@ -23,18 +23,21 @@ def truth(instance: Instance) -> Box:
 
 def predict(answer: AnswerInContext) -> list[Prediction]:
     """For every box that the answer is to give: the one it gives, or why there is none."""
-    reading = answer.read()
-    if not reading.boxes:
-        assert reading.unread is not None
-        named = None if len(answer.asked) > 1 else reading.named_image
-        nothing = Prediction(outcome=Outcome(reading.unread.value), named_image=named)
+    parsed = answer.parse()
+    if not parsed.boxes:
+        assert parsed.failure is not None
+        nothing = Prediction(
+            outcome=Outcome(parsed.failure.value),
+            reason=parsed.reason,
+            named_image=None if len(answer.asked) > 1 else parsed.named_image,
+        )
         return [nothing] * len(answer.asked)
     if len(answer.asked) > 1:
-        found = match_boxes(reading.boxes, answer.asked)
+        found = match_boxes(parsed.boxes, answer.asked)
     else:
-        found = [reading.choose(_asked_label(answer))]
+        found = [parsed.select_box(_asked_label(answer))]
     return [
-        _prediction(answer, reading, asked, box)
+        _prediction(answer, parsed, asked, box)
         for asked, box in zip(answer.asked, found, strict=True)
     ]
 
@@ -47,14 +50,14 @@ def _asked_label(answer: AnswerInContext) -> int | None:
 
 
 def _prediction(
-    answer: AnswerInContext, reading: Reading, asked: Asked, found: FoundBox | None
+    answer: AnswerInContext, parsed: ParsedAnswer, asked: Asked, found: FoundBox | None
 ) -> Prediction:
     if found is None:
         return Prediction(outcome=Outcome.MISSING)
-    boxes = len(reading.boxes)
+    boxes = len(parsed.boxes)
     image = _image_of(answer, found)
     # Of several boxes, each is in the image that it is labelled with, or in none.
-    named = reading.named_image if image is None and len(answer.asked) == 1 else image
+    named = parsed.named_image if image is None and len(answer.asked) == 1 else image
     flags = {
         Flag.EXTRA_BOXES: boxes > len(answer.asked),
         Flag.WRONG_IMAGE: image is not None and image != asked.instances[0].target_image,
