@@ -94,7 +94,7 @@ __all__ = [
     "load_tasks",
     "locate_data",
     "make_plan",
-    "read",
+    "parse",
     "read_annotations",
     "resolve_model",
     "score_run",

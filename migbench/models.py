@@ -21,7 +21,7 @@ import msgspec
 
 from migbench.boxes import Frame, SmartResized
 from migbench.corrections import Correction
-from migbench.dialects import Dialect, find_dialect, load_dialects
+from migbench.dialects import Dialect, find_dialect, load_dialects, undeclared_families
 from migbench.errors import AdapterError, DataError, UsageError
 from migbench.input_files import SMALL, read_bytes
 from migbench.messages import Generation, Resizing
@@ -106,8 +106,8 @@ def load_profiles() -> dict[str, Profile]:
 def resolve_model(name: str, overrides: Overrides = Overrides()) -> Model:
     """The model that the user means: a profile, a checkpoint folder, or a name for an adapter.
 
-    Raises `UsageError` where the dialect is not known (it is declared, never guessed), and where a
-    setting holds a secret.
+    Raises `UsageError` where the dialect is not known (it is declared, never guessed), where its
+    family answers with something else than boxes, and where a setting holds a secret.
     """
     profile = load_profiles().get(name) or _profile_of_checkpoint(name, overrides)
     adapter = overrides.adapter or profile.adapter
@@ -118,6 +118,8 @@ def resolve_model(name: str, overrides: Overrides = Overrides()) -> Model:
         max=overrides.pixels.max or profile.pixels.max,
     )
     dialect = overrides.dialect or find_dialect(profile.dialect)
+    if dialect.unsupported:
+        raise UsageError(f"--model {name}: {dialect.title} {dialect.unsupported}")
     model = Model(
         name=profile.name,
         checkpoint=profile.checkpoint,
@@ -268,7 +270,13 @@ def _native_dialect(name: str, folder: Path) -> str:
     if len(claims) == 1:
         return claims[0]
     found = f"no dialect claims its model_type {model_type!r}" if model_type else "not a profile"
+    for family in undeclared_families():
+        if model_type in family.model_types:
+            found = (
+                f"nothing is published about the boxes of {family.title} (looked for in: "
+                f"{family.searched})"
+            )
     raise UsageError(
         f"--model {name}: {found}; say how the model writes boxes: --dialect NAME "
-        f"({', '.join(load_dialects())}) or custom"
+        f"({', '.join(load_dialects())}), a file that describes one, or custom"
     )

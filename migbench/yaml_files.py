@@ -60,11 +60,50 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def as_record(content: object, kind: type[T], path: Path) -> T:
-    """Check ``content`` against a record type. Raises `DataError` naming file and field."""
+    """Check ``content`` against a record type. Raises `DataError` naming file, line and field.
+
+    The line is told where ``path`` is the YAML file that the content was read from.
+    """
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{path}{_line_of(str(error), path)}: {error}") from error
+
+
+_PLACE = re.compile(r"`\$((?:\.\w+|\[\d+\]|\[\.\.\.\])*)`$")
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
+
+
+def _line_of(message: str, path: Path) -> str:
+    """``:LINE`` of what a message of msgspec is about, or nothing where it cannot be told."""
+    place = _PLACE.search(message)
+    steps = re.findall(r"\w+", place.group(1)) if place else []
+    unknown = _UNKNOWN.search(message)
+    # Our own checks begin with the field's name.
+    last = unknown.group(1) if unknown else message.split(maxsplit=1)[0]
+    try:
+        node = yaml.compose(read_text(path, SMALL), Loader=_Loader)
+    except (DataError, yaml.YAMLError):
+        return ""
+    line = None
+    for step in [*steps, last]:
+        found = _child(node, step)
+        if found is None:
+            break
+        line, node = found
+    return "" if line is None else f":{line + 1}"
+
+
+def _child(node: Any, step: str) -> tuple[int, Any] | None:
+    """The line, from 0, and the node of a key's value or a list's item."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == step:
+                return key.start_mark.line, value
+    if isinstance(node, yaml.SequenceNode) and step.isdecimal() and int(step) < len(node.value):
+        item = node.value[int(step)]
+        return item.start_mark.line, item
+    return None
 
 
 def _refuse_excess(text: str, where: str) -> None:

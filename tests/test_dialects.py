@@ -126,8 +126,8 @@ def test_pixel_answers_without_sizes_are_refused_with_the_remedy() -> None:
 
 
 def test_an_unknown_dialect_is_a_usage_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"'gpt'.*gemini.*qwen3-vl.*custom"):
-        find_dialect("gpt")
+    with pytest.raises(UsageError, match=r"'gpt-2'.*gemini.*qwen3-vl.*custom"):
+        find_dialect("gpt-2")
 
 
 def test_pixel_bounds_of_a_run_replace_the_processors_own() -> None:
@@ -162,8 +162,8 @@ def test_bounds_that_leave_no_image_are_a_usage_error() -> None:
         ('"image": 2,', [2]),
         ('"image": "2"', [2]),
         ('"image_id": 2', [2]),
-        ('{"image_index": 0}, {"image_index": 1}', [1, 2]),
-        ("image_0, not the second image", [1, 2]),
+        ('{"image_index": 0}, {"image_index": 1}', [1]),
+        ("image_0, not the second image", [2]),
         ("the third image", [3]),
         ("the 2th picture", [2]),
         ("the second input image", [2]),
@@ -195,6 +195,11 @@ def test_bounds_that_leave_no_image_are_a_usage_error() -> None:
 )
 def test_mentions(text: str, images: list[int]) -> None:
     assert [mention.image + 1 for mention in image_mentions(text)] == images
+
+
+def test_plain_numbers_count_from_what_is_declared_and_ordinals_from_one() -> None:
+    text = "image_0, image 2 and the second image"
+    assert [mention.image for mention in image_mentions(text, first=0)] == [0, 2, 1]
 
 
 # --- who refuses ----------------------------------------------------------------------------------

@@ -156,10 +156,9 @@ def test_standard_reads_the_final_answer_and_released_the_whole_text() -> None:
 
 
 def test_standard_keeps_to_the_declared_convention_and_released_guesses() -> None:
-    decimals = "[0.2, 0.2, 0.6, 0.6]"
-    assert judged(decimals).outcome is Outcome.UNREADABLE
-    assert judged(decimals, protocol="released").outcome is Outcome.HIT
     thousandths = "[200, 200, 600, 600]"
+    assert judged(thousandths).outcome is Outcome.UNREADABLE
+    assert judged(thousandths, protocol="released").outcome is Outcome.HIT
     assert judged(thousandths, dialect="mantis").outcome is Outcome.MISS
     assert judged(thousandths, dialect="mantis", protocol="released").outcome is Outcome.HIT
 

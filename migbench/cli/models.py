@@ -6,7 +6,7 @@ import click
 
 from migbench.adapters import adapter_names
 from migbench.cli.terminal import echo, echo_line
-from migbench.dialects import load_dialects
+from migbench.dialects import load_dialects, undeclared_families
 from migbench.models import load_profiles
 from migbench.util.plain_table import plain_table
 
@@ -27,6 +27,15 @@ def command(notes: bool) -> None:
         for each in load_dialects().values()
     ]
     echo(plain_table(dialects, ["Dialect", "Boxes", "Syntax", "Status", "Source"]))
+    for dialect in load_dialects().values():
+        if dialect.unsupported:
+            echo()
+            echo_line(
+                f"{dialect.name} is refused before a run: {dialect.title} {dialect.unsupported}"
+            )
+    echo("\nUndeclared, since nothing is published about their boxes (where it was looked for):")
+    for family in undeclared_families():
+        echo_line(f"  {family.title}: {family.searched}")
     if notes:
         for each in profiles:
             echo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from migbench.cli.terminal import echo, echo_json, echo_line
 from migbench.manifests import Manifest
 from migbench.provenance.places import is_own
 from migbench.run_store import write_json
-from migbench.scoring import Scores
+from migbench.scoring import Scores, TaskScores
 from migbench.tables import FORMATS, interval_note, level_table, run_notes, scores_table
 
 IMAGE = "image_accuracy"
@@ -50,6 +51,8 @@ def show_scores(scores: Scores) -> None:
                 f"Group grounding: {named} of {group.n} answers name an image, {right} the right "
                 "one."
             )
+    if reasons := unreadable_reasons(scores.tasks.values()):
+        echo_line(f"Unreadable answers hold: {reasons}.")
     if repaired := sum(task.repaired_truths for task in scores.tasks.values()):
         echo(f"Ground truths repaired (corners sorted, clipped to the image): {repaired}.")
     for note in run_notes([(scores.model, scores)]):
@@ -67,6 +70,14 @@ def tell_withheld_images(runs: Iterable[Manifest], option: str) -> None:
                 f"them was not made by you here; name their folder with {option}",
                 err=True,
             )
+
+
+def unreadable_reasons(tasks: Iterable[TaskScores]) -> str:
+    """What unreadable answers hold instead of a box, with their numbers, most of them first."""
+    counts: Counter[str] = Counter()
+    for task in tasks:
+        counts.update({reason.value: count for reason, count in task.unreadable.items()})
+    return "; ".join(f"{reason} {count}" for reason, count in counts.most_common())
 
 
 def exit_status(scores: Scores) -> int:

@@ -6,7 +6,13 @@ answer. Nothing here looks at a model, the network or the ground truth.
 """
 
 from migbench.dialects.asking import ask
-from migbench.dialects.dialect import Dialect, PromptSet, find_dialect, load_dialects
+from migbench.dialects.dialect import (
+    Dialect,
+    PromptSet,
+    find_dialect,
+    load_dialects,
+    undeclared_families,
+)
 from migbench.dialects.failures import ParseFailure, Reason, explain
 from migbench.dialects.parsing import FoundBox, ParsedAnswer, parse
 
@@ -22,4 +28,5 @@ __all__ = [
     "find_dialect",
     "load_dialects",
     "parse",
+    "undeclared_families",
 ]

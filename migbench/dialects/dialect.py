@@ -187,6 +187,22 @@ def _read_family(path: Path) -> Dialect:
     return as_record({"name": path.stem, **read_yaml(path)}, Dialect, path)
 
 
+class UndeclaredFamily(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model family about whose boxes nothing was found."""
+
+    title: str
+    model_types: tuple[str, ...] = ()
+    searched: str
+    """Where it was looked for."""
+
+
+@cache
+def undeclared_families() -> tuple[UndeclaredFamily, ...]:
+    """The families that have no dialect, since nothing is published. Raises `DataError`."""
+    path = FAMILIES.parent / "undeclared.yaml"
+    return as_record(read_yaml(path)["families"], tuple[UndeclaredFamily, ...], path)
+
+
 def find_dialect(name: str) -> Dialect:
     """The dialect of this name, or that a file describes: ``path/to/dialect.yaml``.
 

@@ -6,7 +6,8 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
-from migbench.dialects.json_boxes import KNOWN_KEYS, JsonFindings, JsonValue, read_json
+from migbench.dialects.json_boxes import KNOWN_KEYS, JsonFindings, read_json
+from migbench.dialects.lenient_json import JsonValue
 from migbench.dialects.refusals import is_refusal
 from migbench.dialects.syntax import KNOWN_CORNERS, NUMBER
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from migbench.boxes import Convention, Order
 from migbench.dialects.dialect import Dialect, Form
-from migbench.dialects.json_boxes import JsonFindings, JsonValue, read_json
+from migbench.dialects.json_boxes import JsonFindings, read_json
+from migbench.dialects.lenient_json import JsonValue
 from migbench.dialects.mentions import image_of_field, image_of_key
 from migbench.dialects.syntax import Syntax, Ways, find_attributes, find_matches
 
@@ -81,6 +82,7 @@ class _Spans:
         self._next = next(self._spans, None)
 
     def hold(self, position: int) -> bool:
+        """Whether a position, not before the last one asked about, lies in one of them."""
         while self._next is not None and self._next.end <= position:
             self._next = next(self._spans, None)
         return self._next is not None and self._next.start <= position

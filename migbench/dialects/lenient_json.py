@@ -1,10 +1,11 @@
 """The JSON objects in an answer, however badly they are written, each with its place in the text.
 
-Understood beside JSON: prose and code fences around it, single quotes, keys without quotes, trailing
-and missing commas, comments, a quote inside a string, closing brackets of the wrong kind, and an end
-that the token limit cut off. One pass over the text without recursion, so time is linear whatever
-the text is. Libraries that repair JSON (json-repair, json5, pyjson5, hjson and demjson3 were tried)
-do not say where in the text a value stands, complete numbers that were cut off, or recurse.
+Understood beside JSON: prose and code fences around it, single quotes, keys without quotes,
+trailing and missing commas, comments, a quote inside a string, closing brackets of the wrong kind,
+and an end that the token limit cut off. One pass over the text without recursion, so time is linear
+whatever the text is. Libraries that read or repair bad JSON (json-repair, json5, pyjson5 and hjson
+were tried) do not say where in the text a value stands, and refuse a list that was cut off,
+complete numbers that were, or recurse.
 """
 
 from __future__ import annotations

@@ -82,9 +82,10 @@ def image_of_field(
     if isinstance(value, str):
         value = value.strip()[:_LONGEST_FIELD]
         if not value.isdecimal():
-            mentions = image_mentions(value, first)
-            number = None if mentions else ordinal(value.lower())
-            return mentions[0].image if mentions else None if number is None else number - 1
+            if mentions := image_mentions(value, first):
+                return mentions[0].image
+            place = ordinal(value)
+            return None if place is None else place - 1
     number = float(value)
     return int(number) - first if number.is_integer() and first <= number < 1000 else None
 

@@ -201,7 +201,8 @@ def _within_texts(findings: Findings, mentions: list[Mention]) -> set[int]:
     """Images that labels in JSON alone name."""
     spans = iter(findings.json.texts)
     span = next(spans, None)
-    within, outside = set(), set()
+    within: set[int] = set()
+    outside: set[int] = set()
     for mention in mentions:
         while span is not None and span.end <= mention.start:
             span = next(spans, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace as with_fields
@@ -16,9 +17,11 @@ from msgspec.structs import replace as with_fields
 from migbench.benchmark import make_judge
 from migbench.boxes import Order, Original
 from migbench.data.annotations import Instance
-from migbench.dialects import Dialect
-from migbench.dialects.reading import final_part
-from migbench.dialects.syntax import Syntax, box_pattern, plain
+from migbench.dialects import Dialect, Reason, load_dialects
+from migbench.dialects.dialect import OtherForm
+from migbench.dialects.findings import find_boxes
+from migbench.dialects.parsing import final_part_of
+from migbench.dialects.syntax import Syntax, plain
 from migbench.questions import Question
 from migbench.run_store import AnswerLine, Lines
 from migbench.scoring import Flag, Interval, Outcome
@@ -30,6 +33,7 @@ Numbers = tuple[float, float, float, float]
 
 CHATTER_WORDS = 12
 """With more words than these beside its box, an answer chatters; a JSON answer has about four."""
+SAMPLES = 20
 OTHER_SYNTAX_LEAD = 0.1
 """Another syntax is taken where it reads more answers by this share of all."""
 
@@ -60,7 +64,7 @@ def written(
     settings: Settings,
     questions: Iterable[Question],
     lines: Lines,
-    syntax: tuple[Syntax, ...] | None = None,
+    syntax: tuple[str, ...] | None = None,
 ) -> list[Written]:
     """What was written for every target of the questions, in a ``syntax`` if not the declared."""
     dialect = as_written(settings.model.dialect, syntax)
@@ -68,11 +72,37 @@ def written(
     return [Written(*found) for question in questions for found in judge.predict(question, lines)]
 
 
-def as_written(dialect: Dialect, syntax: tuple[Syntax, ...] | None = None) -> Dialect:
-    """The dialect under which a box is its four numbers as they stand."""
+def as_written(dialect: Dialect, syntax: tuple[str, ...] | None = None) -> Dialect:
+    """The dialect under which a box is its four numbers as they stand.
+
+    In a ``syntax`` that is not the declared one, with the tags, brackets and keys of all families.
+    Boxes of a dialect's further conventions come out as its first would write them.
+    """
+    spelling = {} if syntax is None else _every_spelling(dialect)
     return with_fields(
-        dialect, order=Order.XYXY, scale=1.0, frame=Original(), syntax=syntax or dialect.syntax
+        dialect,
+        order=Order.XYXY,
+        scale=1.0,
+        offset=0.0,
+        frame=Original(),
+        syntax=syntax or dialect.syntax,
+        also=tuple(_as_first(dialect, each) for each in dialect.also) if syntax is None else (),
+        **spelling,
     )
+
+
+def _as_first(dialect: Dialect, other: OtherForm) -> OtherForm:
+    if "pixels" in (dialect.scale, other.scale):
+        return with_fields(other, order=Order.XYXY, scale=1.0, offset=0.0, frame=Original())
+    return with_fields(other, scale=float(other.scale) / float(dialect.scale))
+
+
+def _every_spelling(dialect: Dialect) -> dict[str, Any]:
+    known = [dialect, *load_dialects().values()]
+    return {
+        field: tuple(dict.fromkeys(each for one in known for each in getattr(one, field)))
+        for field in ("tags", "brackets", "keys", "corners", "image_fields")
+    }
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,14 +119,18 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """Those of targets without a box."""
     readable: float | None
     interval: Interval | None
-    declared: tuple[Syntax, ...]
+    reasons: dict[Reason, int] = {}
+    """What the unreadable answers hold instead of a box."""
+    declared: tuple[str, ...]
     syntaxes: dict[Syntax, int]
-    used: tuple[Syntax, ...]
+    used: tuple[str, ...]
     extra_boxes: int
     chatter: int
     """Answers with more than `CHATTER_WORDS` words beside the box."""
     examples: tuple[str, ...]
     """The first answers without a box."""
+    samples: tuple[str, ...] = ()
+    """The first answers with a box in the syntax that is used."""
 
     @property
     def boxes(self) -> int:
@@ -109,10 +143,12 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
         return self.n - self.outcomes.get(Outcome.MODEL_ERROR, 0)
 
 
-def listen(
-    found: Sequence[Written], clusters: Sequence[int], declared: tuple[Syntax, ...]
-) -> Speech:
-    """How the answers read; ``found`` is read in the declared syntax."""
+def listen(found: Sequence[Written], clusters: Sequence[int], dialect: Dialect) -> Speech:
+    """How the answers read; ``found`` is read in the dialect's own syntax."""
+    reasons: dict[Reason, int] = {}
+    for each in found:
+        if (reason := each.prediction.reason) is not None:
+            reasons[reason] = reasons.get(reason, 0) + 1
     outcomes: dict[Outcome, int] = {}
     for each in found:
         if (outcome := each.prediction.outcome) is not None:
@@ -124,38 +160,48 @@ def listen(
         if each.prediction.outcome is not Outcome.MODEL_ERROR
     ]
     answered = [each for each in found if each.prediction.outcome is not Outcome.MODEL_ERROR]
-    holds_box = [each.prediction.outcome in (None, Outcome.MISSING) for each in answered]
-    shares = Sums.of(holds_box, numbers) if answered else None
-    syntaxes = {each: sum(_holds(text, (each,)) for text in texts) for each in Syntax}
-    as_declared = sum(_holds(text, declared) for text in texts)
+    has_box = [each.prediction.outcome in (None, Outcome.MISSING) for each in answered]
+    shares = Sums.of(has_box, numbers) if answered else None
+    alone = {each: as_written(dialect, (each,)) for each in Syntax}
+    syntaxes = {each: sum(holds_box_in(alone[each], text) for text in texts) for each in Syntax}
+    declared = as_written(dialect)
+    as_declared = sum(holds_box_in(declared, text) for text in texts)
     best = max(syntaxes, key=lambda each: syntaxes[each])
     is_other = syntaxes[best] - as_declared >= max(1.0, OTHER_SYNTAX_LEAD * len(texts))
-    used = (best,) if is_other else declared
+    used = alone[best] if is_other else declared
     return Speech(
         n=len(found),
         outcomes=outcomes,
         readable=100 * shares.mean if shares else None,
         interval=accuracy_interval(shares) if shares else None,
-        declared=declared,
+        reasons=reasons,
+        declared=dialect.syntax,
         syntaxes=syntaxes,
-        used=used,
+        used=used.syntax,
         extra_boxes=sum(Flag.EXTRA_BOXES in each.prediction.flags for each in found),
         chatter=sum(words_beside_box(text, used) > CHATTER_WORDS for text in texts),
         examples=tuple(each.text or "" for each in answered if each.numbers is None)[:3],
+        samples=tuple(text for text in texts if holds_box_in(used, text))[:SAMPLES],
     )
 
 
-def _holds(text: str, syntax: tuple[Syntax, ...]) -> bool:
-    start, end = final_part(text)
-    return box_pattern(syntax).search(plain(text[start:end])) is not None
+def holds_box_in(dialect: Dialect, text: str) -> bool:
+    """Whether an answer's final part holds a box that is written in this dialect's way."""
+    final = final_part_of(dialect, text)
+    return bool(find_boxes(dialect, plain(text[final.start : final.end])).boxes)
 
 
-def words_beside_box(text: str, syntax: tuple[Syntax, ...]) -> int:
+def words_beside_box(text: str, dialect: Dialect) -> int:
     """Words of an answer's final part, without its boxes and tags.
 
-    >>> words_beside_box("It is here: <|box_start|>(1,2),(3,4)<|box_end|>", (Syntax.CORNER_PAIRS,))
+    >>> from migbench.dialects import find_dialect
+    >>> text = "It is here: <|box_start|>(1,2),(3,4)<|box_end|>"
+    >>> words_beside_box(text, find_dialect("qwen2-vl"))
     3
     """
-    start, end = final_part(text)
-    bare = box_pattern(syntax).sub(" ", plain(text[start:end]))
-    return len(_WORD.findall(_TAG.sub(" ", bare)))
+    final = final_part_of(dialect, text)
+    part = plain(text[final.start : final.end])
+    bare, position = "", 0
+    for box in find_boxes(dialect, part).boxes:
+        bare, position = f"{bare}{part[position : box.start]} ", box.end
+    return len(_WORD.findall(_TAG.sub(" ", bare + part[position:])))

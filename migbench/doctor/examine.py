@@ -55,7 +55,7 @@ def diagnose(plan: Plan, run: Run) -> Diagnosis:
     lines = run.lines_of(question.id for question in plan.questions)
     found = written(settings, plan.questions, lines)
     clusters = [annotations.cluster_of(each.instance) for each in found]
-    speech = listen(found, clusters, dialect.syntax)
+    speech = listen(found, clusters, dialect)
     if speech.used != dialect.syntax:
         found = written(settings, plan.questions, lines, speech.used)
     fits = _fits(found, plan.data, annotations, dialect.convention)

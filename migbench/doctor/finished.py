@@ -68,7 +68,7 @@ def look_at_run(
     lines = run.lines
     found = written(settings, questions, lines)
     clusters = [read.cluster_of(each.instance) for each in found]
-    speech = listen(found, clusters, dialect.syntax)
+    speech = listen(found, clusters, dialect)
     if speech.used != dialect.syntax:
         found = written(settings, questions, lines, speech.used)
     folder = image_folder(run, images)
@@ -119,7 +119,7 @@ def _findings(
     if speech.used != speech.declared:
         yield _problem(
             f"Boxes are written in another syntax than declared: {', '.join(speech.used)}.",
-            *flags(model.dialect, model.dialect.convention, speech.used, prompts),
+            *flags(model.dialect, model.dialect.convention, speech.used, prompts, speech.samples),
         )
     against = [*_range(model, numbers), *_places(numbers), *_order(model, numbers)]
     against += _growth(model, numbers)

@@ -64,7 +64,7 @@ def _speech(speech: Speech) -> str:
         f"{speech.boxes} with a box",
         f"{missing[Outcome.REFUSED]} refused",
         f"{missing[Outcome.TRUNCATED]} truncated",
-        f"{missing[Outcome.UNREADABLE]} unreadable",
+        f"{missing[Outcome.UNREADABLE]} unreadable{_reasons(speech)}",
         *[f"{missing[Outcome.MISSING]} without a box for the target"]
         * bool(missing[Outcome.MISSING]),
         f"{missing[Outcome.MODEL_ERROR]} without an answer",
@@ -78,6 +78,11 @@ def _speech(speech: Speech) -> str:
     lines.append(f"Chatter: {speech.chatter} answers; more boxes than asked: {speech.extra_boxes}")
     lines += [f"  e.g. {_example(text)}" for text in speech.examples]
     return "\n".join(lines)
+
+
+def _reasons(speech: Speech) -> str:
+    counts = sorted(speech.reasons.items(), key=lambda each: -each[1])
+    return f" ({', '.join(f'{count} {reason}' for reason, count in counts)})" * bool(counts)
 
 
 def _example(text: str) -> str:

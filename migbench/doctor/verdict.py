@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
 
-from migbench.dialects import PromptSet
+from migbench.boxes import Convention
+from migbench.dialects import PromptSet, Reason
 from migbench.doctor.answers import CHATTER_WORDS, Speech
 from migbench.doctor.bias import Bias, Effect
 from migbench.doctor.conventions import flags
@@ -85,9 +86,21 @@ def unread(model: Model, speech: Speech) -> Iterator[Finding]:
         if count:
             severity = _severity(count, speech)
             more = (f"--max-new-tokens {2 * limit}",) if outcome is Outcome.TRUNCATED else ()
+            if outcome is Outcome.UNREADABLE:
+                why += f" {told(speech.reasons)}"
             yield Finding(
                 severity=severity, text=f"{count} of {speech.answered} answers {why}", flags=more
             )
+
+
+def told(reasons: Mapping[Reason, int]) -> str:
+    """What unreadable answers hold, most of them first.
+
+    >>> told({Reason.POINT: 1, Reason.EMPTY: 3})
+    'They hold: 3 empty, 1 a point, not a box.'
+    """
+    counts = sorted(reasons.items(), key=lambda each: -each[1])
+    return f"They hold: {', '.join(f'{count} {reason}' for reason, count in counts)}."
 
 
 def _severity(count: int, speech: Speech) -> Severity:
@@ -106,7 +119,7 @@ def _convention(
         yield _problem(
             f"Boxes are written in another syntax than declared: {', '.join(speech.used)}. What "
             "follows is read in that.",
-            *(flags(model.dialect, declared.convention, speech.used, prompts) if is_right else ()),
+            *(_flags(model, declared.convention, prompts, speech) if is_right else ()),
         )
     if fits.is_chance:
         yield _problem(
@@ -161,8 +174,14 @@ def _advice(
     model: Model, prompts: PromptSet, speech: Speech, fits: Sequence[Fit]
 ) -> tuple[str, ...]:
     """Flags for the first of these conventions that a known dialect has, else for the best."""
-    found = [flags(model.dialect, fit.convention, speech.used, prompts) for fit in fits]
+    found = [_flags(model, fit.convention, prompts, speech) for fit in fits]
     return next((each for each in found if "custom" not in each[0]), found[0])
+
+
+def _flags(
+    model: Model, convention: Convention, prompts: PromptSet, speech: Speech
+) -> tuple[str, ...]:
+    return flags(model.dialect, convention, speech.used, prompts, speech.samples)
 
 
 def _ahead(fits: Fits) -> str:

@@ -17,7 +17,6 @@ from migbench.data.images import DataLocation, locate_data
 from migbench.dialects import Dialect, find_dialect, load_dialects
 from migbench.errors import UsageError
 from migbench.models import load_profiles, resolve_model
-from migbench.yaml_files import as_record, read_yaml
 
 DATA = "MIGBENCH_DATA"
 DIALECT = "MIGBENCH_DIALECT"
@@ -39,8 +38,7 @@ def declared_dialect(environment: Mapping[str, str] = os.environ) -> Declared:
     """
     name = environment.get(DIALECT, "").strip()
     if name.endswith((".yaml", ".json")):
-        path = Path(name).expanduser()
-        return Declared(as_record({"name": path.stem, **read_yaml(path)}, Dialect, path))
+        return Declared(find_dialect(name))
     if name in load_dialects():
         return Declared(find_dialect(name))
     if name in load_profiles():

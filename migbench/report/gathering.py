@@ -220,6 +220,7 @@ class _Turns:
             iou=round(judgement.iou, 4),
             box=None if prediction.box is None else _edges(prediction.box),
             flags=[flag.value for flag in prediction.flags],
+            reason=None if prediction.reason is None else prediction.reason.value,
             named=prediction.named_image,
             said=numbers,
             span=span,

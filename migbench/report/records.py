@@ -65,13 +65,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``said`` are places in the run's list of turns, the one that decides last; empty where nothing
     was asked yet. ``span`` is the number of the piece of its text that the box was read from.
-    ``named`` is the image, from 0, that the answer names.
+    ``named`` is the image, from 0, that the answer names; ``reason`` is what an unreadable answer
+    holds instead of a box.
     """
 
     outcome: str
     iou: float
     box: Edges | None = None
     flags: list[str] = []
+    reason: str | None = None
     named: int | None = None
     said: list[int] = []
     span: int | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from migbench.dialects import Reason
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.difficulty import DifficultySplit, Level
 from migbench.scoring.judging import Judgement
@@ -67,6 +68,8 @@ class TaskScores(Figures, frozen=True, kw_only=True):
     repaired_truths: int
     """Defective ground truths that the protocol repaired."""
     named_images: NamedImages
+    unreadable: dict[Reason, int] = {}
+    """What the unreadable answers hold instead of a box, those that do not occur left out."""
 
 
 class MacroScores(Figures, frozen=True, kw_only=True):
@@ -199,6 +202,7 @@ class _TaskTally(_Tally):
     repaired_truths: int = 0
     named: int = 0
     named_right: int = 0
+    unreadable: dict[Reason, int] = field(default_factory=dict)
 
     def add(self, judgement: Judgement) -> None:
         """Count one target."""
@@ -207,6 +211,8 @@ class _TaskTally(_Tally):
         for flag in judgement.flags:
             self.flags[flag] += 1
         self.repaired_truths += judgement.truth != instance.box
+        if (reason := judgement.prediction.reason) is not None:
+            self.unreadable[reason] = self.unreadable.get(reason, 0) + 1
         self.named += named_image is not None
         self.named_right += named_image == instance.target_image
 
@@ -217,6 +223,7 @@ class _TaskTally(_Tally):
             flags=self.flags,
             repaired_truths=self.repaired_truths,
             named_images=NamedImages(named=self.named, right=self.named_right),
+            unreadable=self.unreadable,
         )
 
 

@@ -68,9 +68,8 @@ def test_coarse_boxes_are_written_in_steps_and_near_the_true_ones(at_once: bool)
 
 
 def boxes_of(answer: str) -> list[Box]:
-    return [
-        found.box for found in parse(find_dialect("qwen2-vl"), answer, label_kind=Noun.REGION).boxes
-    ]
+    parsed = parse(find_dialect("qwen2-vl"), answer, label_kind=Noun.REGION)
+    return [found.box for found in parsed.boxes]
 
 
 def edges_of(box: Box) -> list[int]:

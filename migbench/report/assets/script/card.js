@@ -34,6 +34,7 @@ function verdict(run, target) {
   const said = saidOf(run, result);
   const last = said[said.length - 1];
   const notes = (result.flags || []).map((flag) => el("span.note", null, FLAGS[flag] || flag));
+  if (result.reason) notes.push(el("span.note", null, result.reason));
   if (result.named !== undefined && result.named !== target.image) {
     notes.push(el("span.note", null, `names image ${result.named + 1}`));
   }

@@ -31,6 +31,10 @@ function showFacets() {
     el("span.outcome", null, el(`i.${key}`, { "aria-hidden": "true" }), name),
     outcomes.filter((target) => any(target, (result) => result.outcome === key && iou(result))).length,
   ]).filter(([key, , count]) => count || state.outcome.has(key)));
+  const told = outcomes.flatMap((target) => runs.map((run) => target.results[run])).filter((result) => result && result.reason && iou(result));
+  const reasons = new Map([...state.reason].map((key) => [key, key]));
+  for (const result of told) reasons.set(reasonKey(result.reason), result.reason);
+  if (reasons.size) sections.push(facet("reason", "Unreadable answers hold", counted(told, (result) => reasonKey(result.reason), [...reasons].sort())));
   sections.push(iouFacet(passing(["result"], (target) => any(target, outcome)), runs, outcome));
   const levels = LEVELS.filter((level) => data.targets.some((target) => target.level === level));
   add("level", "Difficulty", counted(passing(["level"]), (target) => target.level, levels.map((each) => [each, each])));

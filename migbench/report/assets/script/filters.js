@@ -13,6 +13,11 @@ function shownRuns() {
     .map((run) => run.place);
 }
 
+/** An unreadable answer's reason as part of an address, where commas separate. */
+function reasonKey(reason) {
+  return (reason || "").split(",")[0];
+}
+
 /** Tests by what they are about; a target is shown that passes them all. */
 function tests(runs) {
   const words = state.q.toLowerCase().split(/\s+/).filter((word) => word);
@@ -26,7 +31,8 @@ function tests(runs) {
     cell: (target) => !state.cell || cellOf(state.pair, target) === state.cell,
   };
   // Of several runs one is enough, but one and the same must pass both.
-  const outcome = (result) => !state.outcome.size || state.outcome.has(result.outcome);
+  const reason = (result) => !state.reason.size || state.reason.has(reasonKey(result.reason));
+  const outcome = (result) => reason(result) && (!state.outcome.size || state.outcome.has(result.outcome));
   const iou = (result) => result.iou >= state.low && result.iou <= state.high;
   found.result = (target) => any(target, (result) => outcome(result) && iou(result));
   return { found, outcome, iou, any };

@@ -1,6 +1,6 @@
 // What is shown, as the address says it: every state has a link.
 
-const LISTS = ["task", "outcome", "level", "run", "evaluator", "strategy", "images"];
+const LISTS = ["task", "outcome", "reason", "level", "run", "evaluator", "strategy", "images"];
 const SORTS = {
   set: "by image set",
   worst: "lowest IoU first",
