@@ -53,6 +53,7 @@ class Fake:
         order: str = "xyxy",
         scale: str = "1000",
         frame: str = "original",
+        offset: float = 0.0,
         says: str = "({0},{1}),({2},{3})",
         digits: int | None = None,
         y1: float = 1.0,
@@ -65,7 +66,7 @@ class Fake:
         fails: bool = False,
     ) -> None:
         number = None if scale == "pixels" else float(scale)
-        self.convention = Convention(Order(order), number, _frame(frame))
+        self.convention = Convention(Order(order), number, _frame(frame), offset)
         self.says, self.instead, self.silent = says, instead, silent
         self.digits = digits if digits is not None else 3 * (number == 1)
         self.scaling = (1.0, y1, 1.0, y2)
@@ -104,4 +105,5 @@ def settings_of(convention: Convention) -> dict[str, Any]:
         "order": convention.order.value,
         "scale": scale_text(convention.scale),
         "frame": frame_text(convention.frame),
+        "offset": convention.offset,
     }

@@ -51,7 +51,9 @@ def test_a_wrong_declaration_is_told_with_the_flag_and_the_status_is_1(tmp_path:
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["conventions"]["fits"][0]["name"] == "yxyx, 0-1000"
     assert found["conventions"]["declared"]["order"] == "xyxy"
-    assert [each["flags"] for each in found["findings"] if each["flags"]] == [["--dialect gemini"]]
+    assert [each["flags"] for each in found["findings"] if each["flags"]] == [
+        ["--dialect gemini", "--dialect gemma"]
+    ]
     # The flag that is named mends it.
     mended = doctor("--scenes", 16, *faults, "--dialect", "gemini")
     assert mended.status == 0

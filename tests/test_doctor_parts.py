@@ -299,4 +299,4 @@ def test_words_of_a_box_are_no_chatter() -> None:
     from migbench.doctor.answers import CHATTER_WORDS, words_beside_box
 
     answer = '```json\n[{"bbox_2d": [1, 2, 3, 4], "label": "the small red star"}]\n```'
-    assert words_beside_box(answer, find_dialect("qwen3-vl").syntax) < CHATTER_WORDS
+    assert words_beside_box(answer, find_dialect("qwen3-vl")) < CHATTER_WORDS

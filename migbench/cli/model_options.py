@@ -78,6 +78,7 @@ dialect_options = together(
     click.option(
         "--thought-opened",
         is_flag=True,
+        default=None,
         help="custom: the prompt's template opens the thought, so that answers hold its end alone.",
     ),
 )
@@ -139,7 +140,7 @@ def chosen_dialect(options: dict[str, Any]) -> Dialect | None:
                 "add --dialect custom"
             )
         return find_dialect(name) if name else None
-    if missing := [field for field in _NEEDED if not box[field]]:
+    if missing := [field for field in _NEEDED if box[field] in (None, ())]:
         flags = ", ".join(f"--box-{field}" for field in missing)
         raise UsageError(f"--dialect custom: also needs {flags}")
     described: dict[str, Any] = {
