@@ -9,7 +9,7 @@ from typing import NamedTuple
 from migbench.dialects.json_boxes import KNOWN_KEYS, JsonFindings, read_json
 from migbench.dialects.lenient_json import JsonValue
 from migbench.dialects.refusals import is_refusal
-from migbench.dialects.syntax import KNOWN_CORNERS, NUMBER
+from migbench.dialects.syntax import KNOWN_CORNERS, NUMBER, Syntax, Ways, find_matches
 
 
 class ParseFailure(StrEnum):
@@ -49,6 +49,7 @@ _POINT = re.compile(
     re.IGNORECASE,
 )
 _POLYGON = re.compile(r"<\|?(?:quad_start|polygon|quad|poly)\b", re.IGNORECASE)
+_CORNERS = Ways((Syntax.CORNER_PAIRS,), ("[]", "()"), ())
 _FLAT_POLYGON = re.compile(
     rf"[\[(]\s{{0,8}}(?:{NUMBER}\s{{0,8}},\s{{0,8}}){{5,63}}{NUMBER}\s{{0,8}}[\])]", re.ASCII
 )
@@ -82,7 +83,7 @@ def explain(
     found = json or read_json(text, KNOWN_KEYS, KNOWN_CORNERS, _no_image)
     if found.has_point or _POINT.search(text):
         return Failure(ParseFailure.UNREADABLE, Reason.POINT)
-    if found.has_polygon or has_polygon or _POLYGON.search(text) or _is_flat_polygon(text):
+    if found.has_polygon or has_polygon or _is_polygon(text):
         return Failure(ParseFailure.UNREADABLE, Reason.POLYGON)
     if found.has_nothing or is_refusal(text):
         return Failure(ParseFailure.REFUSED)
@@ -94,8 +95,10 @@ def explain(
     )
 
 
-def _is_flat_polygon(text: str) -> bool:
-    """Whether a list holds six numbers or more, and as many x as y."""
+def _is_polygon(text: str) -> bool:
+    """Whether corners stand in a row, or a list holds six numbers or more, as many x as y."""
+    if _POLYGON.search(text) or find_matches(text, _CORNERS).has_polygon:
+        return True
     return any(match.group().count(",") % 2 for match in _FLAT_POLYGON.finditer(text))
 
 

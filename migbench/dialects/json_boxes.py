@@ -131,6 +131,7 @@ def _read_object(
             is_empty = _is_empty(each.value)
             findings.has_nothing |= is_empty
             findings.has_polygon |= key in names and not boxes and _is_polygon(each.value)
+            findings.has_point |= key in names and not boxes and _is_pair(each.value)
             is_known |= bool(boxes) or is_empty
         elif key in _POINT_KEYS and not _is_empty(each.value):
             findings.has_point = is_known = True
@@ -213,6 +214,15 @@ def _is_empty(value: JsonValue) -> bool:
 
 def _is_empty_list(value: JsonValue) -> bool:
     return isinstance(value, JsonArray) and not value.items
+
+
+def _is_pair(value: JsonValue) -> bool:
+    return (
+        isinstance(value, JsonArray)
+        and value.closed
+        and len(value.items) == 2
+        and all(_number(each) is not None for each in value.items)
+    )
 
 
 def _is_polygon(value: JsonValue) -> bool:

@@ -32,7 +32,8 @@ _SIGN = re.compile(
 )
 _NOTHING = re.compile(
     r"(?:```(?:\w{1,10})?\s{0,8})?[\"'*]{0,2}"
-    r"(?:\[[\s\[\]]{0,8}\]|\{\s{0,8}\}|\[?\s{0,8}[\"']?(?:none|null|nothing|n/a|nil|nan|no)[\"']?\s{0,8}\]?)"
+    r"(?:\[[\s\[\]]{0,8}\]|\{\s{0,8}\}"
+    r"|\[?\s{0,8}[\"']?(?:none|null|nothing|not found|n/a|nil|nan|no)[\"']?\s{0,8}\]?)"
     r"[\s.`\"'*!]{0,12}"
 )
 """The whole answer: an empty list or object, or "none"."""
