@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from migbench.data.versions import Identity
+from migbench.dialects import Dialect
 from migbench.models import Model
 from migbench.sharding import Shard
 
@@ -103,9 +104,31 @@ def _comparable_model(model: Model, serving: Iterable[str]) -> dict[str, Any]:
     del plain["corrections"]  # They are applied when scoring.
     del plain["dialect"]["structural_tokens"]  # What is asked does not hold them.
     del plain["frame_from"]  # The frame itself is compared.
+    for field in YOUNGER_FIELDS:
+        if getattr(model.dialect, field) == getattr(_PLAIN, field):
+            del plain["dialect"][field]
     for name in serving:
         _drop(plain["settings"], name)
     return plain
+
+
+YOUNGER_FIELDS = (
+    "unsupported",
+    "offset",
+    "also",
+    "keys",
+    "corners",
+    "tags",
+    "brackets",
+    "images_from",
+    "image_fields",
+    "thinking_marks",
+    "thought_opened_by_template",
+    "prefix",
+    "referring",
+)
+"""Fields of a dialect that older runs do not hold: as usual, they say what their absence says."""
+_PLAIN = Dialect(name="", title="", source="", syntax=(), format="")
 
 
 def _drop(settings: dict[str, Any], name: str) -> None:

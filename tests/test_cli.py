@@ -241,7 +241,7 @@ def test_a_dialect_can_be_declared(mini: Path, tmp_path: Path) -> None:
         (["--model", "whole-image", "--batch-size", "0"], "--batch-size 0: give a whole number"),
         (["--model", "whole-image", "--model-arg", "colour"], "KEY=VALUE"),
         (["--model", "m", "--adapter", "baseline", "--dialect", "qwen2-vl"], "answer=..."),
-        (["--model", "whole-image", "--dialect", "klingon"], "choose from gemini"),
+        (["--model", "whole-image", "--dialect", "klingon"], "choose from claude"),
         (["--model", "whole-image", "--dialect", "custom"], "also needs --box-order"),
         (["--model", "whole-image", "--box-order", "xyxy"], "add --dialect custom"),
         (["--model", "whole-image", "--limit", "0"], "--limit"),

@@ -133,6 +133,9 @@ def test_a_box_in_the_declared_dialect_hits(name: str, monkeypatch: pytest.Monke
         "<box>{} {} {} {}</box>",
         '[{{"bbox_2d": [{}, {}, {}, {}]}}]',
         '{{"box_2d": [{}, {}, {}, {}]}}',
+        "<loc{}><loc{}><loc{}><loc{}>",
+        "<{}><{}><{}><{}>",
+        '{{"x_min": {}, "y_min": {}, "x_max": {}, "y_max": {}}}',
     ]
     hits = [refcoco_results(document, [form.format(*numbers)]) for form in forms]
     assert 1.0 in [each["acc@0.5"]["values"][0] for each in hits]
@@ -259,5 +262,5 @@ def test_any_dialect_can_be_declared_and_is_taken_back(
 def test_a_dialects_file_is_checked(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("title: Mine\nsource: me\nsyntax: [quad]\nformat: Say it.\nscales: 3\n")
-    with pytest.raises(DataError, match=r"mine\.yaml: .*scales"):
+    with pytest.raises(DataError, match=r"mine\.yaml:5: .*scales"):
         declared_dialect({"MIGBENCH_DIALECT": str(file)})
