@@ -509,7 +509,8 @@ def test_the_hash_is_computed_as_the_document_says(run: Path) -> None:
     }
     settings["model"].pop("corrections", None)
     kept = settings["model"]["dialect"]
-    usual = said(msgspec.to_builtins(Dialect(name="", title="", source="", syntax=(), format="")))
+    plain = Dialect(name="", title="", source="", syntax=(), format="")
+    usual = said(json.loads(msgspec.json.encode(plain)))
     kept.pop("structural_tokens")
     for name in YOUNGER_FIELDS:
         if kept[name] == usual[name]:

@@ -53,7 +53,7 @@ def _without_places(manifest: Manifest) -> Any:
 def _said(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _said(inner) for name, inner in value.items() if inner is not None}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_said(inner) for inner in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)  # 1 and 1.0 say the same.

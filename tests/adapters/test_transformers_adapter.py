@@ -207,7 +207,7 @@ def test_a_broken_image_fails_its_own_request_only(
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (ImageFile("gone.png", Path("no/such/gone.png")), "gone.png: cannot be decoded"),
+        (ImageFile("gone.png", Path("no/such/gone.png")), "gone.png: cannot be read"),
         (ImageFile("pathless.png"), "--images DIR"),
     ],
     ids=["missing file", "run without images"],

@@ -37,7 +37,7 @@ def test_an_answer_to_all_at_once_is_read_back_as_its_boxes(task: str) -> None:
         (each_round,) = at_once.rounds
         assert each_round.question.count("<image>") == len(at_once.images)
         expected = {form.number(each.question): only_box(each.answer) for each in one_by_one.rounds}
-        reading = parse(find_dialect("qwen2-vl"), each_round.answer, noun=form.noun)
+        reading = parse(find_dialect("qwen2-vl"), each_round.answer, label_kind=form.noun)
         assert {(found.label or 0) + 1: found.box for found in reading.boxes} == expected
 
 
