@@ -290,3 +290,50 @@ def test_bounds_that_leave_no_image_are_refused(bounds: tuple[int, int]) -> None
         SmartResized(factor=0, min_pixels=1, max_pixels=2)
     with pytest.raises(ValueError, match="at least 1 pixel"):
         EdgeLimited(longest=0)
+
+
+# --- Two limits at once, and bins -----------------------------------------------------------------
+
+CLAUDE = EdgeLimited(longest=1568, patch=28, max_patches=1568)
+
+
+@pytest.mark.parametrize(
+    ("size", "resized"),
+    [
+        ((1000, 800), (1000, 800)),  # Within both limits.
+        ((3136, 784), (1568, 392)),  # The longer side is the limit.
+        ((2000, 2000), (1092, 1092)),  # The patches are: 39 x 39 of them, and 40 x 40 are too many.
+    ],
+)
+def test_an_image_keeps_to_two_limits_at_once(
+    size: tuple[int, int], resized: tuple[int, int]
+) -> None:
+    assert CLAUDE.canvas(*size)[:2] == resized
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_the_size_within_two_limits_is_the_largest(width: int, height: int) -> None:
+    wide, high = (int(side) for side in CLAUDE.canvas(width, height)[:2])
+
+    def fits(wide: int, high: int) -> bool:
+        return max(wide, high) <= 1568 and -(-wide // 28) * -(-high // 28) <= 1568
+
+    assert fits(wide, high)
+    longer = max(wide, high)
+    if longer < max(width, height):
+        shrink = (longer + 1) / max(width, height)
+        assert not fits(max(1, round(width * shrink)), max(1, round(height * shrink)))
+
+
+@pytest.mark.parametrize(("patch", "most"), [(28, None), (None, 9), (0, 9), (28, 0)])
+def test_limits_that_leave_no_image_are_refused(patch: int | None, most: int | None) -> None:
+    with pytest.raises(ValueError, match="patch"):
+        EdgeLimited(longest=9, patch=patch, max_patches=most)
+
+
+@pytest.mark.parametrize("order", Order)
+def test_bins_stand_for_their_middle_in_every_order(order: Order) -> None:
+    convention = Convention(order, 1000, offset=0.5)
+    box = Box(0.1005, 0.2005, 0.3005, 0.4005)
+    assert convention.to_unit(convention.from_unit(box)) == pytest.approx(box)
+    assert Convention(scale=1000, offset=0.5).to_unit([100, 200, 300, 400]) == pytest.approx(box)
