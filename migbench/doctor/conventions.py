@@ -15,10 +15,11 @@ from typing import get_args
 import msgspec
 from msgspec.structs import replace as with_fields
 
-from migbench.boxes import SCALES, Convention, Frame, Order, Original, SmartResized
+from migbench.boxes import SCALES, Convention, EdgeLimited, Frame, Order, Original, SmartResized
 from migbench.dialects import Dialect, PromptSet, load_dialects
 from migbench.dialects.dialect import wording
 from migbench.doctor.answers import holds_box_in
+from migbench.doctor.scenes import SIDES
 from migbench.errors import UsageError
 from migbench.models import load_profiles
 
@@ -33,9 +34,8 @@ def candidates(declared: Convention) -> tuple[Convention, ...]:
     scales = dict.fromkeys([*SCALES, *known, declared.scale])
     frames = dict.fromkeys([*known_frames(), declared.frame])
     every = (Convention(*parts) for parts in product(Order, scales, frames))
-    # Only as declared: an offset is too small to be worth every combination.
-    with_offsets = (dialect.convention for dialect in load_dialects().values() if dialect.offset)
-    return tuple(dict.fromkeys(plain(each) for each in (declared, *every, *with_offsets)))
+    # An offset of half a bin is tried where it is declared: it moves boxes by less than matters.
+    return tuple(dict.fromkeys(plain(each) for each in (declared, *every)))
 
 
 def known_frames() -> tuple[Frame, ...]:
@@ -49,8 +49,14 @@ def known_frames() -> tuple[Frame, ...]:
         for smallest, largest in sorted(bounds, key=str)
     ]
     plain_kinds = [kind() for kind in get_args(Frame) if not kind.__struct_fields__]
-    declared = [dialect.frame for dialect in dialects]
+    declared = [dialect.frame for dialect in dialects if _is_seen(dialect.frame)]
     return tuple(dict.fromkeys([*plain_kinds, *declared, *under_bounds]))
+
+
+def _is_seen(frame: Frame) -> bool:
+    """Whether a frame changes any scene; a limit beyond them all would read like no limit."""
+    largest = max(longest for _, longest in SIDES)
+    return not isinstance(frame, EdgeLimited) or frame.longest < largest
 
 
 def plain(convention: Convention) -> Convention:
@@ -61,7 +67,6 @@ def plain(convention: Convention) -> Convention:
 def frame_text(frame: Frame) -> str:
     """A frame as ``--box-frame`` takes it.
 
-    >>> from migbench.boxes import EdgeLimited
     >>> frame_text(EdgeLimited(longest=1568))
     'edge-limited:1568'
     """
@@ -77,7 +82,6 @@ def scale_text(scale: float | None) -> str:
 def described(convention: Convention) -> str:
     """One line that tells every convention from all others.
 
-    >>> from migbench.boxes import EdgeLimited
     >>> described(Convention(Order.YXYX, None, EdgeLimited(longest=1568)))
     'yxyx, pixels of edge-limited:1568'
     """
