@@ -68,7 +68,7 @@ class TaskScores(Figures, frozen=True, kw_only=True):
     repaired_truths: int
     """Defective ground truths that the protocol repaired."""
     named_images: NamedImages
-    unreadable: dict[Reason, int] = {}
+    unreadable: dict[Reason, int] = msgspec.field(default_factory=dict)
     """What the unreadable answers hold instead of a box, those that do not occur left out."""
 
 
