@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas
 import pytest
 from command_line import migbench
+from sealed import edit_manifest
 
 from migbench.evaluators import EVALUATORS
 from migbench.mini import render
@@ -92,6 +93,8 @@ def test_a_run_of_many_turns_goes_on_at_any_turn(
     cut = tmp_path / "cut"
     cut.mkdir()
     (cut / "run.json").write_bytes((whole / "run.json").read_bytes())
+    # As a killed process leaves it: the manifest was sealed when the run began.
+    edit_manifest(cut, lambda content: content["seal"].update(lines=0, link=""))
     (cut / "answers.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]) + lines[-1][:20])
     done = migbench(*command(mini, checkpoint, cut, "polling", "cot"))
     assert done.status == 0, done.err

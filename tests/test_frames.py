@@ -14,6 +14,7 @@ import pytest
 from command_line import migbench
 from data_files import record, write_annotations, write_images
 from PIL import Image
+from sealed import edit_manifest
 
 from migbench.boxes import SmartResized
 from migbench.dialects import find_dialect
@@ -163,11 +164,13 @@ def test_a_run_from_before_processors_were_asked_takes_over_what_is_true(
     ask: Ask, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ask()
-    path = tmp_path / "run" / "run.json"
-    content = json.loads(path.read_bytes())
-    del content["settings"]["model"]["frame_from"], content["seal"]
-    content["settings"]["model"]["dialect"]["frame"] |= {"max_pixels": 12845056, "min_pixels": 3136}
-    write_json(path, content)
+
+    def as_made_before(content: dict[str, Any]) -> None:
+        model = content["settings"]["model"]
+        del model["frame_from"]
+        model["dialect"]["frame"] |= {"max_pixels": 12845056, "min_pixels": 3136}
+
+    edit_manifest(tmp_path / "run", as_made_before)
     assert hits(tmp_path / "run") == 0  # as it was, without a model to ask
     caplog.clear()
     assert ask().status == 0

@@ -151,7 +151,7 @@ def test_the_viewer_serves_no_image_of_a_received_run(theirs: Path) -> None:
     with audited() as audit:
         content.page()
     assert audit.below(theirs / "private") == []
-    assert all(image.path is None for image in content._images)
+    assert all(image.find().path is None for image in content._images)
 
 
 def test_a_refused_repetition_names_all_that_it_would_use_and_the_options(theirs: Path) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from threading import current_thread, main_thread
 from types import FrameType
 
+from migbench.errors import Interrupted
+
 TERMINATED = 128 + signal.SIGTERM
 """The exit status of what SIGTERM has ended, as shells give it."""
 
@@ -33,7 +35,7 @@ def terminable() -> Iterator[Termination]:
         if callable(signal.getsignal(signal.SIGINT)):
             signal.raise_signal(signal.SIGINT)  # asyncio has its own way of stopping on it.
         else:
-            raise KeyboardInterrupt  # Background jobs of a shell ignore SIGINT.
+            raise Interrupted  # Background jobs of a shell ignore SIGINT.
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
