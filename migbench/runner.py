@@ -164,7 +164,7 @@ class Runner:
             model.dialect, turn, images, prompts=self.prompts, generation=model.generation
         )
         sizes: list[Size] | None = None
-        if model.dialect.convention.needs_size and self.adapter.needs_images:
+        if model.dialect.needs_size and self.adapter.needs_images:
             sizes = [image.size() for image in images]
         line = msgspec.structs.replace(
             blank,

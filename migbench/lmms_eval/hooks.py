@@ -81,7 +81,7 @@ def _refuse_missing_images(
     """Better now than in the middle; a folder without any image still serves to replay answers."""
     names = list(dict.fromkeys(name for each in questions for name in each.images))
     missing = [name for name in names if not _is_there(image(name))]
-    in_pixels = declared.dialect.convention.needs_size
+    in_pixels = declared.dialect.needs_size
     if missing and (in_pixels or len(missing) < len(names)):
         why = f"; dialect {declared.dialect.name} counts in their pixels" if in_pixels else ""
         raise DataError(
@@ -150,7 +150,10 @@ def doc_to_text(document: Document, lmms_eval_specific_kwargs: Options | None = 
 
 def _shown(path: str, decoded: bool) -> Any:
     image = ImageFile(path, Path(path))
-    return image.open() if decoded or image.difference() is not None else path
+    if decoded:
+        return image.open()
+    # Where answers are replayed there need be no images.
+    return image.open() if _is_there(image) and image.difference() is not None else path
 
 
 def _open(path: str) -> Any:
