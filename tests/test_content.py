@@ -151,13 +151,16 @@ def test_what_says_something_else_has_another(one: bytes, other: bytes) -> None:
     assert canonical(one) != canonical(other)
 
 
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text('ab"\\é'), inner),
+VALUES: st.SearchStrategy[Any] = st.deferred(
+    lambda: (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(exclude_categories=["Cs"]))
+        | st.lists(VALUES, max_size=4)
+        | st.dictionaries(st.text('ab"\\é'), VALUES, max_size=4)
+    )
 )
 
 

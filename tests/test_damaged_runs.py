@@ -124,7 +124,10 @@ OF_MANIFEST: dict[str, tuple[Callable[[Path], None], str]] = {
     "tasks": (manifest_with("settings", "tasks", value={}), "names no task"),
     "limit": (manifest_with("settings", "limit", value=0), "at least 1"),
     "scale": (manifest_with("settings", "annotations", "scale", value=0), "not above 0"),
-    "dialect": (manifest_with(*MODEL, "dialect", "scale", value=-1), "dialect.scale is -1"),
+    "dialect": (
+        manifest_with(*MODEL, "dialect", "scale", value=-1),
+        "scale -1.0: a positive number",
+    ),
     "syntax": (manifest_with(*MODEL, "dialect", "syntax", value=[]), "no way of writing a box"),
     "template": (
         manifest_with(*MODEL, "dialect", "image", value="{image}{k.__class__}"),

@@ -11,7 +11,7 @@ from command_line import migbench
 
 from migbench.boxes import Box
 from migbench.data.annotations import read_annotations
-from migbench.dialects import find_dialect, read
+from migbench.dialects import find_dialect, parse
 from migbench.mini import FILE_NAME
 from migbench.mini.conversations import DIALECT, write_box
 
@@ -53,7 +53,7 @@ def test_every_instance_is_asked_and_answered_by_its_box(
     answers = [turn["value"] for record in records for turn in record["conversations"][1::2]]
     assert sorted(answers) == expected
     for answer in answers:
-        (found,) = read(find_dialect(DIALECT), answer).boxes
+        (found,) = parse(find_dialect(DIALECT), answer).boxes
         assert write_box(found.box) == answer
 
 
