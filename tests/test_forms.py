@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas
 import pytest
@@ -93,8 +94,12 @@ def test_a_run_of_many_turns_goes_on_at_any_turn(
     cut = tmp_path / "cut"
     cut.mkdir()
     (cut / "run.json").write_bytes((whole / "run.json").read_bytes())
-    # As a killed process leaves it: the manifest was sealed when the run began.
-    edit_manifest(cut, lambda content: content["seal"].update(lines=0, link=""))
+
+    def as_at_the_start(content: dict[str, Any]) -> None:
+        content["status"] = "running"
+        content["seal"].update(lines=0, link="")
+
+    edit_manifest(cut, as_at_the_start)  # As a killed process leaves it.
     (cut / "answers.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]) + lines[-1][:20])
     done = migbench(*command(mini, checkpoint, cut, "polling", "cot"))
     assert done.status == 0, done.err
