@@ -95,7 +95,7 @@ def locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
         except INVALID as error:
             raise DataError(
                 f"{path}:{number}: is not a stored answer: {trouble(error, line)}; "
-                f"set it aside with `migbench verify --repair {path.parent}`: "
+                f"delete it, by `migbench verify --repair {path.parent}`: "
                 "the command that made the run then asks its question again"
             ) from error
         place += len(line)
