@@ -39,7 +39,7 @@ from migbench.manifests import write_json as write_json
 from migbench.models import Model, with_known_frame
 from migbench.provenance.findings import Weight
 from migbench.provenance.sealing import End
-from migbench.provenance.stored import stored_findings
+from migbench.provenance.stored import BLANK, stored_findings
 from migbench.served import Servers
 from migbench.settings import Settings, differences
 
@@ -290,7 +290,11 @@ def _clear(folder: Path) -> None:
 
 def _accepted(folder: Path, manifest: Manifest, accept: bool) -> list[Event]:
     """What is to stand in the manifest of a run that was changed, and goes on all the same."""
-    found = [each for each in stored_findings(folder, manifest) if each.weight is Weight.CHANGED]
+    found = [
+        each
+        for each in stored_findings(folder, manifest)
+        if each.weight is Weight.CHANGED and each.about != BLANK
+    ]
     if not found:
         return []
     shown = [each.message for each in found[:_SHOWN]]
@@ -300,7 +304,8 @@ def _accepted(folder: Path, manifest: Manifest, accept: bool) -> list[Event]:
             f"{folder}: was changed after it was stored, and does not go on like that:\n"
             + "".join(f"  {message}\n" for message in [*shown, *more])
             + f"`migbench verify --repair {folder}` sets damaged lines aside and turns line ends "
-            "back; --accept-changes goes on with all as it is, and says so for good"
+            "back; or delete damaged lines: --accept-changes goes on with all as it is, and says "
+            "so for good"
         )
     return [
         event(Weight.CHANGED, f"changed after it was stored, and accepted: {message}")

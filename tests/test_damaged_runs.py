@@ -379,6 +379,26 @@ def test_repair_keeps_every_whole_answer_and_the_same_command_asks_the_rest(
     )
 
 
+def test_a_run_goes_on_with_an_editors_blank_line(run: Path, mini: Path) -> None:
+    inserted(b"\n")(run)
+    write_lines(run, [*lines_of(run)[:-1], b"\n"])  # One answer is to be asked again.
+    edit_manifest(run, lambda content: content.update(status="running"))
+    edit_manifest(run, lambda content: content["seal"].update(lines=0, link=""))
+    status, told = ask(mini, run)
+    assert status == 0, told
+    assert "--repair" in migbench("verify", run).out
+    assert migbench("verify", run, "--repair").status == 0
+    assert migbench("verify", run).status == 0
+
+
+def test_lines_that_are_no_answers_are_to_be_deleted_by_repair(run: Path, mini: Path) -> None:
+    inserted(b"torn in the midd\n")(run)
+    status, told = ask(mini, run)
+    assert status == 2
+    assert f"`migbench verify --repair {run}`" in told
+    assert "delete damaged lines" in told
+
+
 def test_json_names_what_is_to_be_asked_again(run: Path) -> None:
     question = json.loads(lines_of(run)[0])["question"]
     edit_an_answer(run)

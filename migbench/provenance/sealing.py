@@ -51,7 +51,9 @@ class End:
         return line + b"\n", End(self.lines + 1, link)
 
     def after(self, line: bytes) -> End:
-        """Where the file ends with this line, which is stored already."""
+        """Where the file ends with this line, which is stored already; a blank one is no answer."""
+        if not line.strip():
+            return self
         _, link = _taken_apart(line)
         return End(self.lines + 1, link)
 
@@ -67,7 +69,8 @@ class End:
 class Lines:
     """What the links of a file say, its lines being looked at from the first to the last.
 
-    Numbers of lines count from 1. ``unsealed`` is how many lines there are before the first link:
+    Numbers of lines count from 1; ``count`` leaves out blank lines, which an editor may add and
+    which hold no answer. ``unsealed`` is how many lines there are before the first link:
     those stored by versions of migbench that made none. ``at_seal`` is the link of the line at the
     place where the seal saw the last one.
     """
@@ -78,6 +81,7 @@ class Lines:
     """Lines whose content is not what was stored."""
     displaced: list[int] = field(default_factory=list)
     """Lines in front of which something else stood when they were stored."""
+    blank: int = 0
     carriage_returns: int = 0
     """Lines that end in CR LF, as some transfers make of LF."""
     torn: bool = False
@@ -89,23 +93,26 @@ def inspect(lines: Iterable[bytes], sealed: int | None = None) -> Lines:
     """Hold stored lines against their links; ``sealed`` is the number of lines of the seal."""
     found = Lines()
     before = ""
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         if not line.endswith(b"\n"):
             found.torn = True
             break
+        if not line.strip():
+            found.blank += 1
+            continue
         found.count += 1
         found.carriage_returns += line.endswith(b"\r\n")
         content, link = _taken_apart(line)
         if link:
             expected = _link(before, content)
             if link[:DIGITS] != expected[:DIGITS]:
-                found.changed.append(found.count)
+                found.changed.append(number)
             elif link != expected:
-                found.displaced.append(found.count)
+                found.displaced.append(number)
         elif found.unsealed == found.count - 1:
             found.unsealed += 1
         else:
-            found.changed.append(found.count)
+            found.changed.append(number)
         before = link
         if found.count == sealed:
             found.at_seal = link

@@ -16,6 +16,9 @@ from migbench.manifests import MANIFEST, MOST_BYTES, Manifest
 from migbench.provenance.findings import Finding, changed, remark, unsealed
 from migbench.provenance.sealing import Lines, Seal, inspect, manifest_digest
 
+BLANK = "blank lines"
+"""What a finding about blank lines is about: a run goes on, since no answer is touched."""
+
 _SHOWN = 5
 """How many lines are named, of those with the same trouble."""
 
@@ -28,6 +31,12 @@ def stored_findings(folder: Path, manifest: Manifest) -> Iterator[Finding]:
     path = folder / ANSWERS
     lines = inspect(raw_lines(path), seal.lines if seal else None)
     yield from _line_ends(path, lines)
+    if lines.blank:
+        yield changed(
+            BLANK,
+            f"{path}: {lines.blank} blank lines, as an editor may add; no answer is in them; "
+            "`migbench verify --repair` takes them out",
+        )
     yield from _named(path, lines.changed, "is not what was stored")
     yield from _named(
         path, lines.displaced, "does not follow what was stored before it: a line is missing or new"
