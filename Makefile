@@ -45,7 +45,7 @@ test-deep: $(READY)
 # Ends commands at every place where they change a file: killed, on a full disk, on a failing one. Some
 # minutes; SECURITY.md has the figures.
 test-crash: $(READY)
-	HF_HUB_OFFLINE=1 $(BIN)/pytest -q -n 2 --all-crashes tests/test_crashes.py tests/test_power_cuts.py
+	HF_HUB_OFFLINE=1 $(BIN)/pytest -q -n 2 --all-crashes tests/runs/test_crashes.py tests/runs/test_power_cuts.py
 
 # The vllm adapter and a vLLM server, on a CPU, in an environment of their own (constraints/vllm.txt).
 test-vllm: $(VLLM_READY)
@@ -64,6 +64,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # What a request costs its client, how scoring grows, how often images are computed, and how fast
 # engines are, at modest sizes; docs/performance.md has larger runs.

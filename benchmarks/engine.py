@@ -21,7 +21,7 @@ from pathlib import Path
 
 from measuring import measured, recorded, table
 
-from migbench.run_store import Run
+from migbench.runs.store import Run
 
 STEPS = str(Path(__file__).parent / "engine_steps.py")
 FLOOR = "generate, one by one"

@@ -23,11 +23,11 @@ from typing import Any
 
 import yaml
 
-from migbench.benchmark import make_plan, strategy_of
 from migbench.data.images import locate_data
 from migbench.dialects import PromptSet, ask
 from migbench.messages import Request
-from migbench.models import Overrides, resolve_model
+from migbench.models.resolving import Overrides, resolve_model
+from migbench.runs.plan import make_plan, strategy_of
 from model_adapters.tiny_qwen2_vl import Sizes, make_config, write_processing
 
 SEVEN_B = Sizes(

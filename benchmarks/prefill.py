@@ -21,11 +21,11 @@ from pathlib import Path
 
 from measuring import measured, recorded, table
 
-from migbench.benchmark import strategy_of
 from migbench.data.annotations import read_annotations
-from migbench.run_store import AnswerLine, Run
-from migbench.scoring.judging import replay
-from migbench.selection import questions_of
+from migbench.runs.plan import strategy_of
+from migbench.runs.replay import replay
+from migbench.runs.selection import questions_of
+from migbench.runs.store import AnswerLine, Run
 
 HERE = Path(__file__).parent
 EDGE = 224

@@ -18,15 +18,16 @@ from typing import Any
 
 import msgspec
 
-from migbench.benchmark import score_run, source_of
 from migbench.data.annotations import Instance, read_annotations
-from migbench.environment import new_manifest
-from migbench.manifests import write_manifest
-from migbench.models import resolve_model
-from migbench.provenance.identity import run_hash
-from migbench.provenance.sealing import End
-from migbench.provenance.stored import stored_findings
-from migbench.run_store import ANSWERS, AnswerLine, Run, Settings
+from migbench.models.resolving import resolve_model
+from migbench.runs.environment import new_manifest
+from migbench.runs.hash_chain import End
+from migbench.runs.manifest import write_manifest
+from migbench.runs.plan import source_of
+from migbench.runs.run_hash import run_hash
+from migbench.runs.store import ANSWERS, AnswerLine, Run, Settings
+from migbench.runs.stored import stored_findings
+from migbench.scoring.scored_run import score_run
 from migbench.tasks import task_hashes
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from PIL.ImageColor import getrgb
 
-from migbench import palette
+from migbench.reporting import palette
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

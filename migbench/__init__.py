@@ -23,21 +23,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from migbench.benchmark import Plan, ScoredRun, execute, make_plan, score_run
+    from migbench.asking.questions import Question, Turn
     from migbench.boxes import Box, Convention, iou
     from migbench.data.annotations import Annotations, Instance, read_annotations
     from migbench.data.images import locate_data
     from migbench.dialects import Dialect, ParsedAnswer, ask, find_dialect, parse
     from migbench.errors import AdapterError, DataError, MigbenchError, ModelError, UsageError
     from migbench.messages import Adapter, Answer, Generation, ImageFile, Request
-    from migbench.models import Model, Overrides, Profile, resolve_model
-    from migbench.questions import Question, Turn
-    from migbench.run_store import Run
+    from migbench.models.resolving import Model, Overrides, Profile, resolve_model
+    from migbench.runs.execution import execute
+    from migbench.runs.plan import Plan, make_plan
+    from migbench.runs.store import Run
     from migbench.scoring import Flag, Outcome, Scores
+    from migbench.scoring.scored_run import ScoredRun, score_run
     from migbench.tasks import TaskSpec, load_tasks
 
 _SURFACE = {
-    "migbench.benchmark": ("Plan", "ScoredRun", "execute", "make_plan", "score_run"),
     "migbench.boxes": ("Box", "Convention", "iou"),
     "migbench.data.annotations": ("Annotations", "Instance", "read_annotations"),
     "migbench.data.images": ("locate_data",),
@@ -50,10 +51,13 @@ _SURFACE = {
         "UsageError",
     ),
     "migbench.messages": ("Adapter", "Answer", "Generation", "ImageFile", "Request"),
-    "migbench.models": ("Model", "Overrides", "Profile", "resolve_model"),
-    "migbench.questions": ("Question", "Turn"),
-    "migbench.run_store": ("Run",),
+    "migbench.models.resolving": ("Model", "Overrides", "Profile", "resolve_model"),
+    "migbench.asking.questions": ("Question", "Turn"),
+    "migbench.runs.execution": ("execute",),
+    "migbench.runs.plan": ("Plan", "make_plan"),
+    "migbench.runs.store": ("Run",),
     "migbench.scoring": ("Flag", "Outcome", "Scores"),
+    "migbench.scoring.scored_run": ("ScoredRun", "score_run"),
     "migbench.tasks": ("TaskSpec", "load_tasks"),
 }
 _HOME = {name: module for module, names in _SURFACE.items() for name in names}

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from migbench.errors import DataError, UsageError
-from migbench.ordinals import ordinal
-from migbench.yaml_files import as_record, read_yaml
+from migbench.util.ordinals import ordinal
+from migbench.util.yaml_files import as_record, read_yaml
 
 GROUP_FILE = "migbench.yaml"
 

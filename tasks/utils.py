@@ -1,7 +1,7 @@
 """What the task files name, where lmms-eval looks for it: beside them. The work is migbench's."""
 
-from migbench.lmms_eval import hooks
-from migbench.lmms_eval.hooks import (
+from migbench.integrations.lmms_eval import hooks
+from migbench.integrations.lmms_eval.hooks import (
     doc_to_messages,
     doc_to_text,
     doc_to_visual,

@@ -11,11 +11,11 @@ import pytest
 from _pytest.terminal import TerminalReporter
 from hypothesis import settings
 from PIL import Image
-from tiny_chat import Generate, Vision
+from support.tiny_chat import Generate, Vision
 
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.messages import ImageFile
-from migbench.redaction import forget_secrets
+from migbench.util.redaction import forget_secrets
 from model_adapters import tiny_qwen2_vl
 from model_adapters.transformers.adapter import TransformersAdapter
 

@@ -9,9 +9,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from examples import examples
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from migbench.boxes import (
     SCALES,

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import migbench
+from support.command_line import migbench
 
 from migbench.data.annotations import Annotations
 from migbench.errors import DataError, UsageError
@@ -19,7 +19,7 @@ from migbench.tasks import (
     task_hashes,
     tasks_folder,
 )
-from migbench.yaml_files import read_yaml
+from migbench.util.yaml_files import read_yaml
 
 KEYS = [
     "diff",

@@ -22,7 +22,7 @@ import click
 from migbench.cli.stopping import TERMINATED, Termination, terminable
 from migbench.cli.terminal import echo, echo_error, indented
 from migbench.errors import MigbenchError
-from migbench.provenance.credentials import keep_secrets_in_use
+from migbench.models.credentials import keep_secrets_in_use
 
 OWN_FAULT = 70
 """EX_SOFTWARE of sysexits.h."""

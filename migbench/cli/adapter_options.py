@@ -9,8 +9,8 @@ import click
 
 from migbench.cli.options import together
 from migbench.errors import DataError, UsageError
-from migbench.provenance.credentials import looks_like_key
-from migbench.yaml_files import parse_yaml
+from migbench.models.credentials import looks_like_key
+from migbench.util.yaml_files import parse_yaml
 
 adapter_options = together(
     click.option(

@@ -8,7 +8,6 @@ from typing import Any
 import click
 import msgspec
 
-from migbench.benchmark import score_run
 from migbench.cli.options import (
     ExistingFolder,
     interval_options,
@@ -17,11 +16,8 @@ from migbench.cli.options import (
 )
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.terminal import echo, echo_line
-from migbench.costs import Paid, paid_costs
 from migbench.errors import UsageError
-from migbench.run_store import Run
-from migbench.scoring import HIT, SHARES, Bootstrap, Comparison, Scores, Side, compare
-from migbench.tables import (
+from migbench.reporting.tables import (
     comparison_table,
     costs_table,
     interval_note,
@@ -29,6 +25,10 @@ from migbench.tables import (
     run_labels,
     run_notes,
 )
+from migbench.runs.store import Run
+from migbench.scoring import HIT, SHARES, Bootstrap, Comparison, Scores, Side, compare
+from migbench.scoring.costs import Paid, paid_costs
+from migbench.scoring.scored_run import score_run
 
 
 class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from migbench.baselines import make_split
-from migbench.benchmark import score_run
 from migbench.cli.options import ExistingFolder, data_of_run_options, protocol_options
 from migbench.cli.output import write_result
 from migbench.cli.terminal import echo, echo_line
-from migbench.run_store import Run
+from migbench.runs.store import Run
 from migbench.scoring import DifficultySplit, Level
+from migbench.scoring.baselines import make_split
 from migbench.scoring.difficulty import LITERAL, RULES
+from migbench.scoring.scored_run import score_run
 from migbench.util.plain_table import plain_table
 
 

@@ -10,14 +10,7 @@ from typing import Any
 
 import click
 
-from migbench.benchmark import execute
-from migbench.cli.model_options import MODEL_HELP, chosen_model, running_options
-from migbench.cli.options import ExistingFolder, data_of_run_options, json_option, lock_option
-from migbench.cli.output import write_result
-from migbench.cli.progress import ProgressBar
-from migbench.cli.terminal import echo
-from migbench.data.images import Images
-from migbench.doctor import (
+from migbench.checks.doctor import (
     Diagnosis,
     Plausibility,
     diagnose,
@@ -26,9 +19,16 @@ from migbench.doctor import (
     plausibility_report,
     prepare,
 )
+from migbench.cli.model_options import MODEL_HELP, chosen_model, running_options
+from migbench.cli.options import ExistingFolder, data_of_run_options, json_option, lock_option
+from migbench.cli.output import write_result
+from migbench.cli.progress import ProgressBar
+from migbench.cli.terminal import echo
+from migbench.data.images import Images
 from migbench.errors import UsageError
-from migbench.models import Model
-from migbench.run_store import Run
+from migbench.models.resolving import Model
+from migbench.runs.execution import execute
+from migbench.runs.store import Run
 
 
 @click.command("doctor")

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 import click
 
-from migbench.benchmark import image_folder, score_run
 from migbench.cli.options import ExistingFolder, stored_run_options
 from migbench.cli.output import exit_status, tell_withheld_images
 from migbench.cli.terminal import echo, echo_line
 from migbench.errors import UsageError
-from migbench.export import FORMATS, Wishes, write_export
 from migbench.messages import Size
-from migbench.run_store import Run
+from migbench.reporting.export import FORMATS, Wishes, write_export
+from migbench.runs.store import Run
+from migbench.scoring.scored_run import image_folder, score_run
 
 FOR_ONE_FORMAT = {
     "categories": "coco",

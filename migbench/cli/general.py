@@ -9,15 +9,15 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from migbench import tables
 from migbench.cli.model_options import chosen_model, model_options
 from migbench.cli.options import ExistingFolder, json_option, lock_option
 from migbench.cli.output import write_result
 from migbench.cli.terminal import echo, echo_error
-from migbench.general.chat_model import Watch
-from migbench.general.runs import GeneralRun, measure, read_general_run
-from migbench.general.suites import SUITES, Benchmark, choose
-from migbench.tables.general import general_table
+from migbench.integrations.lmms_eval.suites.chat_model import Watch
+from migbench.integrations.lmms_eval.suites.runs import GeneralRun, measure, read_general_run
+from migbench.integrations.lmms_eval.suites.suites import SUITES, Benchmark, choose
+from migbench.integrations.lmms_eval.suites.tables import general_table
+from migbench.reporting import tables
 
 
 @click.command("general")

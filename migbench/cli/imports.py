@@ -18,9 +18,9 @@ from migbench.cli.options import (
 )
 from migbench.cli.terminal import echo_line
 from migbench.data.annotations import Annotations, read_annotations
-from migbench.importing import Imported, read_jsonl, read_released, store_import
-from migbench.lmms_eval.logs import read_logs
-from migbench.models import Model, Overrides, resolve_model
+from migbench.integrations.lmms_eval.logs import read_logs
+from migbench.models.resolving import Model, Overrides, resolve_model
+from migbench.runs.importing import Imported, read_jsonl, read_released, store_import
 
 import_options = together(
     click.option(

@@ -8,8 +8,8 @@ import click
 
 from migbench.cli.options import ExistingFolder, lock_option
 from migbench.cli.terminal import echo, echo_line
-from migbench.merging import merge_runs
-from migbench.run_store import ANSWERS, read_manifest
+from migbench.runs.merging import merge_runs
+from migbench.runs.store import ANSWERS, read_manifest
 
 
 @click.command("merge")

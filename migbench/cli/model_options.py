@@ -13,7 +13,7 @@ from migbench.dialects import Dialect, find_dialect
 from migbench.dialects.syntax import CornerNames, Syntax
 from migbench.dialects.thoughts import ThinkingMarks
 from migbench.errors import UsageError
-from migbench.models import Model, Overrides, Pixels, resolve_model
+from migbench.models.resolving import Model, Overrides, Pixels, resolve_model
 
 dialect_options = together(
     click.option(

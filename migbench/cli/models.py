@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from migbench.adapters import adapter_names
 from migbench.cli.terminal import echo, echo_line
 from migbench.dialects import load_dialects, undeclared_families
-from migbench.models import load_profiles
+from migbench.models.adapters import adapter_names
+from migbench.models.resolving import load_profiles
 from migbench.util.plain_table import plain_table
 
 

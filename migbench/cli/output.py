@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 
 from migbench.cli.terminal import echo, echo_json, echo_line
-from migbench.manifests import Manifest
-from migbench.provenance.places import is_own
-from migbench.run_store import write_json
+from migbench.reporting.tables import FORMATS, interval_note, level_table, run_notes, scores_table
+from migbench.runs.manifest import Manifest
+from migbench.runs.ownership import is_own
+from migbench.runs.store import write_json
 from migbench.scoring import Scores, TaskScores
-from migbench.tables import FORMATS, interval_note, level_table, run_notes, scores_table
 
 IMAGE = "image_accuracy"
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from migbench.benchmark import score_run
 from migbench.cli.options import (
     ExistingFolder,
     difficulty_option,
@@ -17,10 +16,11 @@ from migbench.cli.options import (
 from migbench.cli.output import exit_status
 from migbench.cli.terminal import echo, echo_line
 from migbench.errors import UsageError
-from migbench.plots import KINDS, WITH_PUBLISHED, write_plot
-from migbench.plots.subjects import make_plot
-from migbench.run_store import Run
+from migbench.reporting.plots import KINDS, WITH_PUBLISHED, write_plot
+from migbench.reporting.plots.subjects import make_plot
+from migbench.runs.store import Run
 from migbench.scoring import Bootstrap
+from migbench.scoring.scored_run import score_run
 
 
 @click.command("plot")

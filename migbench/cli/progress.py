@@ -9,12 +9,13 @@ from typing import Never, Self
 
 from tqdm import tqdm
 
-from migbench.benchmark import Plan, make_judge
-from migbench.questions import Question
-from migbench.run_store import AnswerLine, RunStore
-from migbench.runner import Progress
+from migbench.asking.questions import Question
+from migbench.runs.plan import Plan
+from migbench.runs.runner import Progress
+from migbench.runs.store import AnswerLine, RunStore
+from migbench.runs.watchdog import seconds_text
 from migbench.scoring import Judge, Outcome, judge
-from migbench.watchdog import seconds_text
+from migbench.scoring.scored_run import make_judge
 
 
 class ProgressBar:

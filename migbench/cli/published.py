@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from migbench.benchmark import score_run
 from migbench.cli.options import (
     ExistingFolder,
     interval_options,
@@ -16,11 +15,10 @@ from migbench.cli.options import (
 )
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.terminal import echo, echo_line
-from migbench.published import load_table, load_tables, table_names
-from migbench.published.audit import audit
-from migbench.published.reproduction import set_beside
-from migbench.run_store import Run
-from migbench.tables import (
+from migbench.reporting.published import load_table, load_tables, table_names
+from migbench.reporting.published.audit import audit
+from migbench.reporting.published.reproduction import set_beside
+from migbench.reporting.tables import (
     as_printed,
     audit_report,
     interval_note,
@@ -28,6 +26,8 @@ from migbench.tables import (
     reproduction_table,
     run_notes,
 )
+from migbench.runs.store import Run
+from migbench.scoring.scored_run import score_run
 
 
 @click.group("published")

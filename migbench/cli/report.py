@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from migbench.benchmark import score_run
 from migbench.cli.options import (
     ExistingFile,
     ExistingFolder,
@@ -23,15 +22,16 @@ from migbench.cli.options import (
 from migbench.cli.output import exit_status, tell_withheld_images
 from migbench.cli.terminal import echo_line
 from migbench.errors import UsageError
-from migbench.files import replaced
-from migbench.run_store import Run, read_manifest
-from migbench.tables import run_labels
+from migbench.reporting.tables import run_labels
+from migbench.runs.store import Run, read_manifest
+from migbench.scoring.scored_run import score_run
 from migbench.util.escaping import visible
+from migbench.util.files import replaced
 
 if TYPE_CHECKING:
-    from migbench.report import LabelledRun
-    from migbench.report.gathering import MakePictures
-    from migbench.report.records import Picture
+    from migbench.reporting.html import LabelledRun
+    from migbench.reporting.html.gathering import MakePictures
+    from migbench.reporting.html.records import Picture
 
 MEGABYTE = 1_000_000
 
@@ -106,7 +106,7 @@ def command(
       migbench report results/migician --out migician.html
       migbench report results/migician results/qwen2-vl-7b --out both.html --images link
     """
-    from migbench.report import embedded, linked
+    from migbench.reporting.html import embedded, linked
 
     limit = max_size * MEGABYTE
     making = partial(linked, page=out) if images == "link" else partial(embedded, limit=limit)
@@ -127,7 +127,7 @@ def _watch(pictures: Iterable[Picture], total: int) -> Iterable[Picture]:
 
 def score_runs(runs: Sequence[Path], options: dict[str, Any]) -> list[LabelledRun]:
     """The runs scored as the page's options say, with what the page calls them."""
-    from migbench.report import LabelledRun
+    from migbench.reporting.html import LabelledRun
 
     if len(set(map(Path.resolve, runs))) < len(runs):
         raise UsageError("the same run is named twice")
@@ -161,7 +161,7 @@ def make_page(
     live: str | None = None,
 ) -> str:
     """The page of scored runs."""
-    from migbench.report import gather, page, summarise
+    from migbench.reporting.html import gather, page, summarise
 
     title = options["title"] or " and ".join(run.label for run in runs)
     summary = summarise(

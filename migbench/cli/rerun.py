@@ -8,7 +8,16 @@ from typing import Any
 import click
 import msgspec
 
-from migbench.benchmark import Plan
+from migbench.checks.verify.received import Given, missing_options
+from migbench.checks.verify.repeating import (
+    Agreement,
+    agreement,
+    data_of_run,
+    model_again,
+    obstacles,
+    plan_again,
+)
+from migbench.checks.verify.verification import how_scored, read_scores
 from migbench.cli.adapter_options import adapter_options, adapter_settings
 from migbench.cli.options import (
     ExistingFile,
@@ -23,22 +32,13 @@ from migbench.cli.run import carry_out
 from migbench.cli.terminal import echo, echo_line
 from migbench.data.images import Images
 from migbench.errors import UsageError
-from migbench.manifests import Manifest, read_manifest
-from migbench.provenance.findings import Weight
-from migbench.provenance.identity import run_hash
-from migbench.provenance.places import is_own
-from migbench.provenance.received import Given, missing_options
-from migbench.provenance.repeating import (
-    Agreement,
-    agreement,
-    data_of_run,
-    model_again,
-    obstacles,
-    plan_again,
-)
-from migbench.provenance.stored import stored_findings
-from migbench.provenance.verification import how_scored, read_scores
-from migbench.run_store import Run
+from migbench.runs.findings import Weight
+from migbench.runs.manifest import Manifest, read_manifest
+from migbench.runs.ownership import is_own
+from migbench.runs.plan import Plan
+from migbench.runs.run_hash import run_hash
+from migbench.runs.store import Run
+from migbench.runs.stored import stored_findings
 from migbench.scoring import Scores
 from migbench.util.escaping import visible
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from migbench.benchmark import Plan, ScoredRun, execute, make_plan, score_run
+from migbench.asking.evaluators import EVALUATORS
+from migbench.asking.strategies import STRATEGIES
 from migbench.cli.model_options import chosen_model, model_options
 from migbench.cli.options import (
     data_options,
@@ -21,19 +22,20 @@ from migbench.cli.options import (
 from migbench.cli.output import exit_status, show_scores, write_result
 from migbench.cli.progress import ProgressBar
 from migbench.cli.terminal import echo, echo_line
-from migbench.costs import imagined_turns, plan_costs
 from migbench.data.images import Images, locate_data
 from migbench.dialects import PromptSet, ask
 from migbench.errors import UsageError
-from migbench.evaluators import EVALUATORS
-from migbench.instance_table import write_instances
-from migbench.run_log import RUN_LOG
-from migbench.run_store import Run, write_json
+from migbench.reporting.instance_table import write_instances
+from migbench.runs.execution import execute
+from migbench.runs.plan import Plan, make_plan
+from migbench.runs.run_log import RUN_LOG
+from migbench.runs.sharding import read_shard
+from migbench.runs.store import Run, write_json
+from migbench.runs.watchdog import SLOW_AFTER
 from migbench.scoring import DifficultySplit
-from migbench.sharding import read_shard
-from migbench.strategies import STRATEGIES
+from migbench.scoring.costs import imagined_turns, plan_costs
+from migbench.scoring.scored_run import ScoredRun, score_run
 from migbench.util.plain_table import plain_table
-from migbench.watchdog import SLOW_AFTER
 
 what_options = together(
     click.option("--tasks", help="Only these tasks: keys or Table 1 columns, comma-separated."),

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from migbench.benchmark import score_run
 from migbench.cli.options import (
     ExistingFolder,
     difficulty_option,
@@ -16,8 +15,9 @@ from migbench.cli.options import (
     stored_run_options,
 )
 from migbench.cli.output import exit_status, show_scores, write_result
-from migbench.instance_table import write_instances
-from migbench.run_store import Run
+from migbench.reporting.instance_table import write_instances
+from migbench.runs.store import Run
+from migbench.scoring.scored_run import score_run
 
 
 @click.command("score")

@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from migbench import tables
-from migbench.benchmark import score_run
 from migbench.cli.options import (
     ExistingFolder,
     difficulty_option,
@@ -19,8 +17,10 @@ from migbench.cli.options import (
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.terminal import echo
 from migbench.errors import UsageError
-from migbench.run_store import Run
+from migbench.reporting import tables
+from migbench.runs.store import Run
 from migbench.scoring import HIT, METRICS
+from migbench.scoring.scored_run import score_run
 
 LEVELS = "table7"
 """The layout whose columns are levels of difficulty: those of a split that must be given."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import click
 
-from migbench.redaction import redact
 from migbench.util import escaping
+from migbench.util.redaction import redact
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:

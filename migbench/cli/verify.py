@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from migbench.checks.verify.repair import Repair, repair
+from migbench.checks.verify.verification import Verification, verify
 from migbench.cli.options import (
     ExistingFolder,
     data_of_run_options,
@@ -16,10 +18,8 @@ from migbench.cli.options import (
 from migbench.cli.output import write_result
 from migbench.cli.terminal import echo_line
 from migbench.data.images import Images
-from migbench.plain_text import encodable
-from migbench.provenance.findings import Finding, Weight
-from migbench.provenance.repair import Repair, repair
-from migbench.provenance.verification import Verification, verify
+from migbench.runs.findings import Finding, Weight
+from migbench.util.plain_text import encodable
 
 _NAMED = 20
 """How many instances are named, of those that have no answer."""

@@ -36,7 +36,7 @@ def command(runs: tuple[Path, ...], port: int, opens: bool, **options: Any) -> i
     Example:
       migbench view results/migician results/qwen2-vl-7b --open
     """
-    from migbench.report.viewer import Content, Viewer
+    from migbench.reporting.html.viewer import Content, Viewer
 
     tell_unread_images(runs, options)
     content = Content(

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from migbench import chunks
-from migbench.chunks import Chunked
+from migbench.data import chunks
+from migbench.data.chunks import Chunked
 from migbench.data.clusters import number_clusters
 from migbench.data.content import ContentHash
 from migbench.data.instances import Instance as Instance
@@ -31,8 +31,8 @@ from migbench.data.usability import Problem as Problem
 from migbench.data.usability import ScaleCheck, obstacles
 from migbench.data.versions import CUSTOM, KNOWN_VERSIONS, Identity, Version
 from migbench.errors import DataError, UsageError
-from migbench.input_files import open_regular
-from migbench.json_files import INVALID, trouble
+from migbench.util.input_files import open_regular
+from migbench.util.json_files import INVALID, trouble
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from migbench.data import Progress, no_progress
 from migbench.data.images import ImageFolder
 from migbench.data.instances import normalise_path
 from migbench.errors import DataError, UsageError
-from migbench.files import errors_named
-from migbench.input_files import open_regular
+from migbench.util.files import errors_named
+from migbench.util.input_files import open_regular
 
 ARCHIVE = 2**40
 """The largest archive, in bytes."""

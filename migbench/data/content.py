@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from migbench.json_files import INVALID, trouble
+from migbench.util.json_files import INVALID, trouble
 
 
 class ContentHash:

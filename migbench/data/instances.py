@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from migbench.boxes import Box
 from migbench.errors import shortened
-from migbench.hashing import short_hash
 from migbench.tasks import load_tasks
+from migbench.util.hashing import short_hash
 
 MOST_CHARACTERS = 1_024
 MOST_FOLDERS = 64

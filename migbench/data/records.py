@@ -10,8 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from migbench.errors import DataError
-from migbench.input_files import BOM, refuse_utf_16
-from migbench.json_files import INVALID, line_of, trouble
+from migbench.util.input_files import BOM, refuse_utf_16
+from migbench.util.json_files import INVALID, line_of, trouble
 
 BLOCK = 1 << 20
 """How many bytes are read at a time."""

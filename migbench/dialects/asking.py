@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import msgspec
 
+from migbench.asking.questions import Purpose, Turn
 from migbench.boxes import Box, Order
 from migbench.dialects.dialect import Dialect, PromptSet, wording
 from migbench.errors import ModelError
-from migbench.hashing import short_hash
 from migbench.messages import Generation, ImageFile, Part, Request
-from migbench.questions import Purpose, Turn
+from migbench.util.hashing import short_hash
 
 _PHRASE = re.compile(r"<\|object_ref_start\|>(.*?)<\|object_ref_end\|>", re.DOTALL)
 _NUMBER = r"(\d{1,9})"  # What has more digits is no coordinate, and stays the text that it is.

@@ -14,7 +14,7 @@ from migbench.dialects.json_boxes import KNOWN_KEYS
 from migbench.dialects.syntax import KNOWN_CORNERS, CornerNames, check_brackets, check_syntax
 from migbench.dialects.thoughts import KNOWN_MARKS, ThinkingMarks
 from migbench.errors import UsageError
-from migbench.yaml_files import as_record, read_yaml
+from migbench.util.yaml_files import as_record, read_yaml
 
 FAMILIES = Path(__file__).parent / "families"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from migbench.asking.mentions import image_of_field, image_of_key
 from migbench.boxes import Convention, Order
 from migbench.dialects.dialect import Dialect, Form
 from migbench.dialects.json_boxes import JsonFindings, read_json
 from migbench.dialects.lenient_json import JsonValue
-from migbench.dialects.mentions import image_of_field, image_of_key
 from migbench.dialects.syntax import Syntax, Ways, find_attributes, find_matches
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from migbench.dialects.mentions import Mention, image_of_field
+from migbench.asking.mentions import Mention, image_of_field
 
 Labels = Sequence[int | None]
 """For each box the image that the answer puts it in, from 0."""

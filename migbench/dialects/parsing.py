@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from migbench.asking.mentions import Mention, image_mentions, region_mentions
 from migbench.boxes import Box
 from migbench.dialects.dialect import Dialect
 from migbench.dialects.failures import ParseFailure, Reason, explain
 from migbench.dialects.findings import Findings, WrittenBox, find_boxes
 from migbench.dialects.labels import Labels, Place, labels_from_attributes, labels_from_mentions
-from migbench.dialects.mentions import Mention, image_mentions, region_mentions
 from migbench.dialects.syntax import plain
 from migbench.dialects.thoughts import FinalPart, final_part
 from migbench.errors import DataError

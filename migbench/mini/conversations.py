@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from migbench.asking.questions import Purpose, Turn
 from migbench.boxes import Box
 from migbench.data.annotations import Instance, read_annotations
 from migbench.dialects import PromptSet, ask, find_dialect
 from migbench.dialects.dialect import wording
 from migbench.messages import ImageFile
-from migbench.questions import Purpose, Turn
 
 CONVERSATIONS = "conversations.json"
 """The file's name, beside the annotation file that it is made from."""

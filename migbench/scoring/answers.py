@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from migbench.asking.questions import Asked, Question, Turn
 from migbench.boxes import Box
-from migbench.corrections import Correction
 from migbench.dialects import Dialect, ParsedAnswer, parse
 from migbench.messages import ImageFile, Size
-from migbench.questions import Asked, Question, Turn
-from migbench.run_store import AnswerLine
+from migbench.models.corrections import Correction
+from migbench.runs.store import AnswerLine
 
 
 @dataclass(frozen=True)

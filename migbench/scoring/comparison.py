@@ -13,13 +13,13 @@ import msgspec
 from msgspec.structs import replace
 
 from migbench.data.instances import Instance
+from migbench.runs.settings import AnnotationSource
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.gains import Gains, macro_evidence
 from migbench.scoring.joining import Hit, Pairs, Side, join
 from migbench.scoring.metrics import HIT
 from migbench.scoring.paired import FLIPS, holm
 from migbench.scoring.uncertainty import Interval
-from migbench.settings import AnnotationSource
 
 
 class Paired(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,8 +18,8 @@ import msgspec
 from migbench.data.annotations import Annotations
 from migbench.data.versions import Identity
 from migbench.errors import DataError
-from migbench.hashing import short_hash
-from migbench.json_files import read_json
+from migbench.util.hashing import short_hash
+from migbench.util.json_files import read_json
 
 
 class Level(StrEnum):

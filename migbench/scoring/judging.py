@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from migbench.asking.questions import Purpose, Question, Strategy, Turn
 from migbench.boxes import Box
-from migbench.corrections import Correction
 from migbench.data.annotations import Instance
 from migbench.dialects import Dialect
 from migbench.messages import ImageFile
-from migbench.questions import Purpose, Question, Strategy, Turn
-from migbench.run_store import AnswerLine
+from migbench.models.corrections import Correction
+from migbench.runs.replay import replay
+from migbench.runs.store import AnswerLine
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
 from migbench.scoring.protocols import Protocol
@@ -113,24 +114,6 @@ def judge(judge: Judge, questions: Iterable[Question], lines: Lines) -> list[Jud
             found, truths, overlaps, strict=True
         )
     ]
-
-
-def replay(
-    turns: Strategy, question: str, lines: Lines
-) -> Iterator[tuple[Turn, AnswerLine | None]]:
-    """A strategy's turns with their stored lines, up to the first turn without an answer."""
-    turn = next(turns)
-    number = 0
-    while True:
-        line = lines.get((question, number))
-        yield turn, line
-        if line is None or line.text is None or line.refused:
-            return
-        try:
-            turn = turns.send(line.text)
-        except StopIteration:
-            return
-        number += 1
 
 
 def _overlaps(protocol: Protocol, predictions: list[Prediction], truths: list[Box]) -> list[float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from migbench.asking.questions import Asked
 from migbench.dialects import FoundBox
-from migbench.questions import Asked
 
 
 def match_boxes(found: Sequence[FoundBox], asked: Sequence[Asked]) -> list[FoundBox | None]:

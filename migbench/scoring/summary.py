@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from migbench.dialects import Reason
+from migbench.runs.settings import AnnotationSource
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.difficulty import DifficultySplit, Level
 from migbench.scoring.judging import Judgement
 from migbench.scoring.metrics import FIELDS, HIT, METRICS, Metrics
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.uncertainty import Interval
-from migbench.settings import AnnotationSource
 
 THRESHOLDS = tuple(each.threshold for each in METRICS.values() if each.threshold is not None)
 """The IoUs at which a target counts as hit, for one accuracy each."""
@@ -91,7 +91,7 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a scored run says of itself."""
 
     run: str
-    """The run's hash (`migbench.provenance.identity`)."""
+    """The run's hash (`migbench.runs.run_hash`)."""
     model: str
     protocol: str
     corrections: str

@@ -5,21 +5,22 @@ from typing import Any
 
 from lmms_eval.tasks.vstar_bench.utils import vstar_process_results
 
-from migbench.general.grounding import (
+from migbench.integrations.lmms_eval.hooks import mean
+from migbench.integrations.lmms_eval.suites.grounding import (
     refcoco_documents,
     refcoco_images,
     refcoco_messages,
     refcoco_results,
     refcoco_text,
 )
-from migbench.general.high_resolution import (
+from migbench.integrations.lmms_eval.suites.high_resolution import (
     vstar_documents,
     vstar_images,
     vstar_located,
     vstar_messages,
     vstar_text,
 )
-from migbench.general.understanding import (
+from migbench.integrations.lmms_eval.suites.understanding import (
     mean_of_tasks,
     mibench_documents,
     mibench_images,
@@ -32,7 +33,6 @@ from migbench.general.understanding import (
     mmiu_results,
     mmiu_text,
 )
-from migbench.lmms_eval.hooks import mean
 
 __all__ = [
     "mean",

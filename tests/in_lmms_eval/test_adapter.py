@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import migbench
-from image_kinds import KINDS, write
 from lmms_models import FAILED, Chat, register
 from PIL import Image, ImageOps
+from support.command_line import migbench
+from support.image_kinds import KINDS, write
 
-from migbench.lmms_eval.failures import FAILURE as FAILURE_OF_THE_TASKS
+from migbench.integrations.lmms_eval.failures import FAILURE as FAILURE_OF_THE_TASKS
 from migbench.messages import AdapterError, Answer, Generation, ImageFile, ModelError, Request
-from migbench.run_store import Run
+from migbench.runs.store import Run
 from model_adapters.lmms_eval.adapter import LmmsEvalAdapter
 from model_adapters.lmms_eval.model import FAILURE
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import box_checkpoint
 import pytest
-from command_line import migbench
+from support.command_line import migbench
 
+from migbench.asking.evaluators import EVALUATORS
+from migbench.asking.strategies import find_strategy
 from migbench.data.annotations import read_annotations
 from migbench.data.images import locate_data
 from migbench.dialects import ask, find_dialect
-from migbench.evaluators import EVALUATORS
-from migbench.run_store import Run
-from migbench.strategies import find_strategy
+from migbench.runs.store import Run
 from migbench.tasks import load_tasks, tasks_folder
 
 TASKS = [spec.key for spec in load_tasks()]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_format import message_parts
-from command_line import migbench
-from local_server import Behaviour, LocalServer, Received, box_of
 from PIL import Image
+from support.chat_format import message_parts
+from support.command_line import migbench
+from support.local_server import Behaviour, LocalServer, Received, box_of
 
 from migbench.data.annotations import read_annotations
-from migbench.run_store import Run
+from migbench.runs.store import Run
 from model_adapters.lmms_eval.model import FAILURE
 
 Shown = tuple[str, tuple[str, ...]]

@@ -11,17 +11,17 @@ from typing import Any
 import general_data
 import general_model
 import pytest
-from command_line import Done, migbench
 from datasets import Dataset
 from datasets import Image as Picture
 from lmms_eval import evaluator
 from lmms_eval.models import get_model
 from lmms_eval.tasks import TaskManager
 from PIL import Image
+from support.command_line import Done, migbench
 
-from migbench.general.grounding import refcoco_documents
-from migbench.general.high_resolution import vstar_documents
-from migbench.general.suites import SUITES
+from migbench.integrations.lmms_eval.suites.grounding import refcoco_documents
+from migbench.integrations.lmms_eval.suites.high_resolution import vstar_documents
+from migbench.integrations.lmms_eval.suites.suites import SUITES
 from migbench.tasks import tasks_folder
 
 General = Callable[..., Done]

@@ -15,15 +15,15 @@ from lmms_eval.api.task import ConfigurableTask
 from lmms_models import FAILED, Chat, Replay, Simple
 from tenacity import wait_none
 
-from migbench.benchmark import ScoredRun, score_run
+from migbench.asking.evaluators import EVALUATORS
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.errors import UsageError
-from migbench.evaluators import EVALUATORS
-from migbench.importing import Imported, read_released, store_import
 from migbench.messages import ImageFile
-from migbench.models import Overrides, resolve_model
-from migbench.run_store import Run
+from migbench.models.resolving import Overrides, resolve_model
+from migbench.runs.importing import Imported, read_released, store_import
+from migbench.runs.store import Run
 from migbench.scoring import PROTOCOLS
+from migbench.scoring.scored_run import ScoredRun, score_run
 from migbench.tasks import load_tasks
 
 TASKS = [spec.key for spec in load_tasks()]

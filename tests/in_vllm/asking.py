@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from migbench.benchmark import DEFAULT_PROMPTS, make_plan, strategy_of
 from migbench.data.images import locate_data
 from migbench.dialects import PromptSet, ask
 from migbench.messages import Adapter, Answer, Generation, Request
-from migbench.models import Overrides, resolve_model
+from migbench.models.resolving import Overrides, resolve_model
+from migbench.runs.plan import DEFAULT_PROMPTS, make_plan, strategy_of
 from model_adapters.transformers.adapter import TransformersAdapter
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from adapters.test_one_picture import vllm_decodes
-from image_kinds import KINDS, write
 from PIL import Image
+from support.image_kinds import KINDS, write
 from vllm.multimodal.media import ImageMediaIO
 
 from migbench.boxes import SmartResized

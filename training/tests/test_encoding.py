@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 from transformers import Qwen2VLImageProcessorPil
 
+from migbench.asking.questions import Purpose, Turn
 from migbench.boxes import Box
 from migbench.dialects import ask, find_dialect, parse
 from migbench.errors import DataError
 from migbench.messages import ImageFile, Request
 from migbench.mini import TASKS
 from migbench.mini.conversations import DIALECT, Conversation, Round, write_box
-from migbench.questions import Purpose, Turn
 from migtrain.miniature.encoding import UNLABELLED, Encoder, TooLongError
 from migtrain.miniature.pixels import Pixels
 from migtrain.miniature.sources import SINGLE, SceneSource

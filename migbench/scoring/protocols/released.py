@@ -11,10 +11,10 @@ import operator
 import re
 from collections.abc import Sequence
 
+from migbench.asking.questions import Purpose
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
 from migbench.dialects import explain
-from migbench.questions import Purpose
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
 

@@ -6,10 +6,10 @@ see `migbench.scoring.matching`. Defective truth is repaired: corners sorted, cl
 
 from __future__ import annotations
 
+from migbench.asking.questions import Asked
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
 from migbench.dialects import FoundBox, ParsedAnswer
-from migbench.questions import Asked
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.matching import match_boxes
 from migbench.scoring.outcomes import Flag, Outcome, Prediction

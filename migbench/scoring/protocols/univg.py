@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from migbench.boxes import Box, FloatArray, iou
-from migbench.corrections import Correction
+from migbench.models.corrections import Correction
 from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Prediction
 from migbench.scoring.protocols.released import first_matches, given, nothing_given

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
+from migbench.asking.questions import REFERENCE_BOX, Purpose, Turn
 from migbench.dialects import ask, find_dialect
 from migbench.messages import ImageFile
 from migbench.mini.conversations import (
@@ -15,7 +16,6 @@ from migbench.mini.conversations import (
     Round,
     write_box,
 )
-from migbench.questions import REFERENCE_BOX, Purpose, Turn
 from migbench.tasks import find_task
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from migbench.boxes import SmartResized
 from migbench.errors import DataError, ModelError
-from migbench.yaml_files import read_yaml
+from migbench.util.yaml_files import read_yaml
 from migtrain.miniature.data import SourceReport, TrainingData, open_data
 from migtrain.miniature.importing import untyped
 from migtrain.miniature.models import freeze

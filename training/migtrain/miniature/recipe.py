@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from migbench.errors import DataError, UsageError
-from migbench.yaml_files import as_record, read_yaml
+from migbench.util.yaml_files import as_record, read_yaml
 from migtrain.miniature.mixture import Phase
 from model_adapters.tiny_qwen2_vl import Sizes
 

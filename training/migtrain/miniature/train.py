@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
-from migbench.environment import current_environment
 from migbench.errors import UsageError
-from migbench.run_store import write_json
+from migbench.runs.environment import current_environment
+from migbench.runs.store import write_json
 from migtrain.merging import merge_weights
 from migtrain.miniature.bucketing import StepwiseOrder
 from migtrain.miniature.data import TrainingData, open_data

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migbench.asking.evaluators.polling import polling
+from migbench.asking.questions import Question
+from migbench.asking.strategies import find_strategy
 from migbench.data.annotations import read_annotations
 from migbench.data.images import DataLocation, locate_data
 from migbench.dialects import ask, find_dialect
 from migbench.errors import UsageError
-from migbench.evaluators.polling import polling
 from migbench.messages import Generation, Request
 from migbench.mini import render
 from migbench.mini.conversations import DIALECT
-from migbench.questions import Question
-from migbench.run_store import AnswerLine
+from migbench.runs.store import AnswerLine
 from migbench.scoring import PROTOCOLS, Judge, judge, macro_average, summarise_tasks
-from migbench.strategies import find_strategy
 from migtrain.miniature.encoding import Encoder
 from migtrain.miniature.recipe import Watch
 

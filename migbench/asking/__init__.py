@@ -1,0 +1,1 @@
+"""From instances to questions, and from questions to turns."""

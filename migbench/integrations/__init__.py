@@ -1,0 +1,1 @@
+"""Other harnesses, as they are to us."""

@@ -1,0 +1,1 @@
+"""What is made of scored runs: tables, plots, pages, exports; nothing below imports it."""

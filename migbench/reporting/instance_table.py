@@ -1,0 +1,154 @@
+"""One row per target, for whoever wants to look closer: Parquet or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migbench.boxes import Box
+from migbench.data import chunks
+from migbench.errors import UsageError
+from migbench.runs.store import AnswerLine
+from migbench.scoring import Judgement
+from migbench.scoring.judging import Lines
+from migbench.scoring.scored_run import ScoredRun
+from migbench.util import escaping
+from migbench.util.files import replaced
+
+Row = dict[str, Any]
+"""A value for each of `_COLUMNS`."""
+
+_COLUMNS = {
+    "id": "string",
+    "index": "int64",
+    "task": "string",
+    "image_set": "string",
+    "images": "string",
+    "cluster": "int64",
+    "target_image": "int64",
+    **{f"{box}_{edge}": "float64" for box in ("truth", "box") for edge in Box._fields},
+    "iou": "float64",
+    "outcome": "string",
+    "flags": "string",
+    "named_image": "int64",
+    "question": "string",
+    "answer": "string",
+    "earlier_answers": "string",
+    "error": "string",
+}
+"""Every column with its type, which does not depend on what a run holds."""
+
+
+def write_instances(path: Path, scored: ScoredRun) -> None:
+    """Write one row a target; the ending of ``path`` decides the format.
+
+    Boxes are in 0-1 of the target image, ``index`` is the place in the annotation file, image
+    numbers count from 1, ``images`` is a JSON list. ``answer`` is the one that the box was read
+    from, ``earlier_answers`` are those of the question's turns before it, as a JSON list. In CSV, a
+    text that a spreadsheet would take for a formula stands behind an apostrophe, and so does one
+    that begins with an apostrophe itself. ``docs/export.md`` has the columns. A file that is there
+    is replaced. Raises `UsageError` for another ending.
+    """
+    if path.suffix not in _WRITERS:
+        raise UsageError(f"{path}: choose a name that ends in {' or '.join(_WRITERS)}")
+    with replaced(path) as partial:
+        _WRITERS[path.suffix](partial, _row_groups(scored))
+
+
+def _row_groups(scored: ScoredRun) -> Iterator[list[Row]]:
+    clusters = scored.annotations.clusters
+    judgements = iter(scored.judgements)
+    while chunk := list(islice(judgements, chunks.CHUNK)):
+        lines = scored.run.lines_of(
+            each.line.question for each in chunk if each.line and each.line.turn
+        )
+        yield [_row(each, clusters[each.instance.index], lines) for each in chunk]
+
+
+def _write_parquet(path: Path, groups: Iterable[Sequence[Row]]) -> None:
+    import pyarrow
+    import pyarrow.json
+    import pyarrow.parquet
+
+    schema = pyarrow.schema([*_COLUMNS.items()])
+    # By way of JSON: building columns from Python objects makes pyarrow import pandas where there
+    # is one, which takes as long as everything else together. JSON has no infinity, which a box
+    # under the released protocol may reach, so numbers travel as texts.
+    texts = pyarrow.schema([(name, "string") for name in _COLUMNS])
+    encoder = msgspec.json.Encoder()
+    # Opened here, since pyarrow takes no path that is not UTF-8.
+    with path.open("wb") as sink, pyarrow.parquet.ParquetWriter(sink, schema) as file:
+        for rows in groups:
+            lines = encoder.encode_lines(
+                {name: None if value is None else str(value) for name, value in row.items()}
+                for row in rows
+            )
+            table = pyarrow.json.read_json(
+                pyarrow.py_buffer(lines),
+                # One block: no row, however long, may straddle two.
+                read_options=pyarrow.json.ReadOptions(block_size=len(lines), use_threads=False),
+                parse_options=pyarrow.json.ParseOptions(explicit_schema=texts),
+            )
+            file.write_table(table.cast(schema))
+
+
+def _write_csv(path: Path, groups: Iterable[Sequence[Row]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        # Lines end in CR LF, the module's default: with LF it would leave a CR in a text unquoted.
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        for rows in groups:
+            writer.writerows(
+                {name: _harmless(value) for name, value in row.items()} for row in rows
+            )
+
+
+def _harmless(value: Any) -> Any:
+    return escaping.csv(value) if isinstance(value, str) else value
+
+
+_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}
+
+
+def _row(judgement: Judgement, cluster: int, lines: Lines) -> Row:
+    instance, line = judgement.instance, judgement.line
+    return {
+        "id": instance.id,
+        "index": instance.index,
+        "task": instance.task,
+        "image_set": instance.image_set,
+        "images": json.dumps(instance.images, ensure_ascii=False),
+        "cluster": cluster,
+        "target_image": instance.target_image + 1,
+        **_edges("truth", judgement.truth),
+        **_edges("box", judgement.prediction.box),
+        "iou": judgement.iou,
+        "outcome": judgement.outcome.value,
+        "flags": " ".join(flag.value for flag in judgement.flags),
+        "named_image": _from_one(judgement.prediction.named_image),
+        "question": instance.question,
+        "answer": line.text if line else None,
+        "earlier_answers": json.dumps(_earlier(line, lines), ensure_ascii=False),
+        "error": line.error if line else "not asked yet",
+    }
+
+
+def _earlier(line: AnswerLine | None, lines: Lines) -> list[str | None]:
+    if line is None:
+        return []
+    return [lines[line.question, turn].text for turn in range(line.turn)]
+
+
+def _edges(name: str, box: Box | None) -> dict[str, float | None]:
+    edges = box or (None, None, None, None)
+    return {f"{name}_{edge}": value for edge, value in zip(Box._fields, edges, strict=True)}
+
+
+def _from_one(image: int | None) -> int | None:
+    return None if image is None else image + 1

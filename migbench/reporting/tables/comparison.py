@@ -1,0 +1,103 @@
+"""Comparisons on a terminal: what a run wins and loses against another, and what each has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+
+from migbench.reporting.tables.rows import shown
+from migbench.scoring import Comparison, Interval, Paired, Scores
+from migbench.scoring.costs import Paid
+from migbench.tasks import find_task
+from migbench.util.plain_table import plain_table
+
+COMPARISON_HEADER = (
+    *("Difference", "95 % interval", "p", "Holm", "Would show"),
+    *("Wins", "Losses", "Both", "Neither"),
+)
+COSTS_HEADER = (
+    *("Run", "Evaluator", "Strategy", "Prompts", "Acc@0.5"),
+    *("Requests", "Images shown", "Tokens in", "Cached", "Tokens out", "Wall time"),
+)
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """One line a task: both runs' accuracies, their difference, and targets by who hits them.
+
+    Beside the difference: its interval, its p, the p corrected for the number of tasks, and the
+    smallest difference that this data would have shown with 80 % power.
+    """
+    return _simple(*comparison_cells(comparison))
+
+
+def comparison_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """The same as header and lines."""
+    rows = {find_task(key).column: paired for key, paired in comparison.tasks.items()}
+    rows[f"macro ({comparison.macro.tasks})"] = comparison.macro
+    return group_cells("Task", comparison.first, comparison.second, rows)
+
+
+def group_cells(
+    group: str, first: str, second: str, rows: Mapping[str, Paired]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and lines by other groups of targets; ``group`` says what the groups are."""
+    unanswered = any(paired.unanswered for paired in rows.values())
+    header = [group, "n", first, second, *COMPARISON_HEADER, *["No answer"] * unanswered]
+    body = []
+    for label, paired in rows.items():
+        counts = [paired.wins, paired.losses, paired.both, paired.neither]
+        counts += [paired.unanswered] * unanswered
+        body.append(
+            [
+                *(label, str(paired.n), shown(paired.first), shown(paired.second)),
+                "–" if paired.difference is None else f"{paired.difference:+.2f}",
+                "–" if paired.interval is None else _ends(paired.interval),
+                *(_p_value(paired.p), _p_value(paired.p_holm), shown(paired.smallest)),
+                *map(str, counts),
+            ]
+        )
+    return header, body
+
+
+def costs_table(runs: Iterable[tuple[str, Scores, Paid]]) -> str:
+    """One line a run: how it asked, its macro accuracy, and what that has cost."""
+    return _simple(COSTS_HEADER, costs_cells(runs), left=4)
+
+
+def costs_cells(runs: Iterable[tuple[str, Scores, Paid]]) -> list[list[str]]:
+    """The same without the header."""
+    return [
+        [
+            *(label, scores.evaluator, scores.strategy, scores.prompts, shown(scores.macro.at_50)),
+            *(f"{paid.requests:,}", f"{paid.images_shown:,}"),
+            *map(_thousands, (paid.prompt_tokens, paid.cached_tokens, paid.completion_tokens)),
+            _duration(paid.wall_seconds),
+        ]
+        for label, scores, paid in runs
+    ]
+
+
+def _ends(interval: Interval) -> str:
+    return f"{interval.low:+.2f} to {interval.high:+.2f}"
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _simple(header: Iterable[str], body: list[list[str]], left: int = 1) -> str:
+    titles = list(header)
+    align = ["left"] * left + ["right"] * (len(titles) - left)
+    return plain_table(body, titles, align=align)
+
+
+def _thousands(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))

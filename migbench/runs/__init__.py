@@ -1,0 +1,1 @@
+"""All that a run folder is: planned, asked, stored, shared out and joined."""

@@ -1,0 +1,79 @@
+"""The hash of a run: the same for the same content, wherever and however often it was made.
+
+It covers the settings that decide answers, and every question's answers. Outside of it are
+
+- when, where and how fast: times, machine, package versions, commit, tokens, paths (of a
+  checkpoint, the folder's name counts; of an adapter's file, the file's), serving settings;
+- what is no answer: failures, and answers that a later one has replaced;
+- the corrections of boxes, which are applied when scoring and are printed beside the hash;
+- the order in which answers arrived, or in which shards were merged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from migbench.runs.manifest import Manifest
+from migbench.runs.settings import comparable
+from migbench.runs.store import ANSWERS, AnswerLine, Run, read_lines
+
+_KEY = 16
+_DIGEST = hashlib.sha256().digest_size
+
+
+def run_hash(run: Run) -> str:
+    """SHA-256 of a stored run's content. Raises `DataError` for a line that is none."""
+    return content_hash(run.manifest, read_lines(run.folder / ANSWERS))
+
+
+def content_hash(manifest: Manifest, lines: Iterable[AnswerLine]) -> str:
+    """SHA-256 of what was asked under which settings, and of what was answered."""
+    content = {"settings": _without_places(manifest), "answers": _hash_answers(lines)}
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def _without_places(manifest: Manifest) -> Any:
+    """The settings without paths; what is not said is left out, as versions before it had it."""
+    settings = comparable(manifest.settings, manifest.serving)
+    model = settings["model"]
+    checkpoint = model["checkpoint"]
+    if checkpoint and PurePath(checkpoint).is_absolute():
+        model["checkpoint"] = PurePath(checkpoint).name
+    path, colon, name = model["adapter"].rpartition(":")
+    model["adapter"] = PurePath(path).name + colon + name
+    return _said(settings)
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _said(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_said(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 1 and 1.0 say the same.
+    return value
+
+
+def _hash_answers(lines: Iterable[AnswerLine]) -> str:
+    """Of every turn of every question the last answer, sorted by the hash of question and turn."""
+    encode = msgspec.json.Encoder().encode
+    keys, digests = bytearray(), bytearray()
+    for line in lines:
+        if line.text is None:
+            continue
+        place = [line.question, line.turn]
+        keys += hashlib.sha256(encode(place)).digest()[:_KEY]
+        said: list[Any] = [*place, line.prompt, line.text, line.truncated, line.sizes]
+        said += [line.refused] if line.refused else []  # Older runs have no such answers.
+        digests += hashlib.sha256(encode(said)).digest()
+    # From the last to the first: of equal keys, `unique` finds the one that comes first.
+    latest_first = np.frombuffer(keys, f"S{_KEY}")[::-1]
+    _, places = np.unique(latest_first, return_index=True)
+    answers = np.frombuffer(digests, f"S{_DIGEST}")[::-1][places]
+    return hashlib.sha256(answers.tobytes()).hexdigest()

@@ -1,0 +1,244 @@
+"""Driving questions through a model: in order of image sets, many at once, nothing lost.
+
+Each question's strategy is a generator; the runner asks its turns, stores every answer as it lands,
+and skips what is stored already. One request's failure is recorded and the rest go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from migbench.asking.questions import Question, Strategy, Turn, image_sets
+from migbench.dialects import PromptSet, ask
+from migbench.messages import Adapter, Answer, ImageFile, Request, Size
+from migbench.models.boundary import Failure, answer_from, closed
+from migbench.models.resolving import Model
+from migbench.runs.run_log import RunLog
+from migbench.runs.served import ServerRecord
+from migbench.runs.store import AnswerLine, RunStore
+from migbench.runs.watchdog import SLOW_AFTER, Watchdog
+from migbench.util.daemon_threads import DaemonThreads
+from migbench.util.redaction import redact
+
+GIVE_UP_AFTER = 50
+"""Failures in a row, with no answer at all, after which the model is taken to be down."""
+
+
+def by_image_set(questions: Iterable[Question]) -> list[Question]:
+    """The questions with those on one image set together, else in their order.
+
+    A model that caches prefixes then sees every image set once.
+    """
+    return [question for group in image_sets(questions) for question in group]
+
+
+@dataclass
+class Progress:
+    """What a run has done so far.
+
+    ``on_question`` is called whenever a question is over, ``on_slow`` when a request about it has
+    been under way for so many seconds, from a thread of its own.
+    """
+
+    on_question: Callable[[Question, AnswerLine], None] = lambda question, line: None
+    on_slow: Callable[[str, float], None] = lambda question, seconds: None
+    asked: int = 0
+    failed: int = 0
+    answered_any: bool = False
+    last_error: str = ""
+    gave_up: bool = False
+
+
+@dataclass
+class Runner:
+    """One run under way.
+
+    ``image`` finds an image set's files by name. Requests that take longer than ``slow_after``
+    seconds are named (see `Watchdog`).
+    """
+
+    store: RunStore
+    adapter: Adapter
+    strategy: Callable[[Question], Strategy]
+    image: Callable[[str], ImageFile]
+    prompts: PromptSet = PromptSet.RELEASED
+    progress: Progress = field(default_factory=Progress)
+    slow_after: float = SLOW_AFTER
+
+    def __post_init__(self) -> None:
+        """Begin with nothing under way."""
+        self._model = self.store.settings.model
+        self._turn = asyncio.Lock()
+        self._in_flight: dict[str, asyncio.Future[AnswerLine]] = {}
+        self._log = RunLog(self.store.folder)
+        self._watchdog = Watchdog(self.slow_after, self._report_slow)
+        # A thread of its own: a disk that does not answer must keep nothing from ending.
+        self._reading = DaemonThreads(1, "images")
+
+    async def run(self, questions: Sequence[Question]) -> None:
+        """Ask all questions; every answer or failure is in the store when this returns."""
+        with self._log:
+            await self._ask_all(questions)
+
+    async def _ask_all(self, questions: Sequence[Question]) -> None:
+        waiting = iter(by_image_set(questions))
+        servers = ServerRecord(self.adapter, self.store, self._log)
+        try:
+            with self._watchdog:
+                await servers.start()
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(max(1, self.adapter.capacity), len(questions))):
+                        group.create_task(self._work(waiting))
+                await servers.end()
+        except BaseExceptionGroup as several:
+            # What ends a run (a full disk, say) hits every worker; one report of it is enough.
+            raise several.exceptions[0] from None
+        finally:
+            self._reading.close(0)
+            if (failure := await closed(self.adapter)) is not None:
+                self._log.trouble("closing the adapter", failure)
+
+    async def _work(self, waiting: Iterator[Question]) -> None:
+        """Take questions one by one; as many of these run as the adapter has capacity."""
+        for question in waiting:
+            if self.progress.gave_up:
+                return
+            line = await self._answer_question(question)
+            self.progress.on_question(question, line)
+
+    async def _answer_question(self, question: Question) -> AnswerLine:
+        """Ask every turn of a question; the line of its last turn."""
+        turns = self.strategy(question)
+        turn = next(turns)
+        number = 0
+        while True:
+            line = await self._answer_turn(question, number, turn)
+            if line.text is None or line.refused:
+                return line
+            try:
+                turn = turns.send(line.text)
+            except StopIteration:
+                return line
+            number += 1
+
+    async def _answer_turn(self, question: Question, number: int, turn: Turn) -> AnswerLine:
+        blank = AnswerLine(question=question.id, turn=number)
+        try:
+            if self.adapter.needs_images:
+                # First come, first served: threads that overtake each other would mix image sets.
+                async with self._turn:
+                    request, blank = await asyncio.get_running_loop().run_in_executor(
+                        self._reading, self._prepare, question, turn, blank
+                    )
+            else:
+                request, blank = self._prepare(question, turn, blank)
+        # An image that cannot be read (no permission, a failing disk) or a text that cannot be
+        # encoded costs its own question alone.
+        except Exception as error:
+            return self._record(self._failed(blank, Failure(error)))
+        stored = self.store.lines.get((question.id, number))
+        if stored is not None and stored.text is not None and stored.key == blank.key:
+            self.progress.answered_any = True
+            return stored
+        same = await self._equal_request(blank.key)
+        if same is None:
+            return await self._ask(request, blank)
+        return self._record(
+            msgspec.structs.replace(
+                same, question=question.id, turn=number, prompt=blank.prompt, reused=True
+            )
+        )
+
+    def _prepare(
+        self, question: Question, turn: Turn, blank: AnswerLine
+    ) -> tuple[Request, AnswerLine]:
+        """The request, and the line with all that is known before it is answered. Reads images."""
+        model = self._model
+        images = [self.image(name) for name in question.images]
+        request = ask(
+            model.dialect, turn, images, prompts=self.prompts, generation=model.generation
+        )
+        sizes: list[Size] | None = None
+        if model.dialect.needs_size and self.adapter.needs_images:
+            sizes = [image.size() for image in images]
+        line = msgspec.structs.replace(
+            blank,
+            key=request_key(model, request),
+            prompt=request.text(model.dialect.image_token),
+            sizes=sizes,
+        )
+        return request, line
+
+    async def _equal_request(self, key: str) -> AnswerLine | None:
+        """What came of an equal request: stored, or awaited if it is in flight, failures too."""
+        if key in self.store.by_key:
+            return self.store.by_key[key]
+        if key in self._in_flight:
+            return await asyncio.shield(self._in_flight[key])
+        return None
+
+    async def _ask(self, request: Request, blank: AnswerLine) -> AnswerLine:
+        future = asyncio.get_running_loop().create_future()
+        self._in_flight[blank.key] = future
+        self.progress.asked += 1
+        line = blank
+        try:
+            with self._watchdog.request(blank.question):
+                checked = await answer_from(self.adapter, request)
+            line = filled(blank, checked.answer)
+            for remark in checked.remarks:
+                self._log.remark(blank.question, blank.turn, remark)
+        except Failure as failure:
+            line = self._failed(blank, failure)
+        finally:
+            del self._in_flight[blank.key]
+            future.set_result(line)
+        return self._record(line)
+
+    def _failed(self, blank: AnswerLine, failure: Failure) -> AnswerLine:
+        """The line of a request without an answer; the traceback goes to the log."""
+        self._log.failure(blank.question, blank.turn, failure)
+        return msgspec.structs.replace(blank, error=failure.message)
+
+    def _report_slow(self, question: str, seconds: float) -> None:
+        self._log.slow(question, seconds)
+        self.progress.on_slow(question, seconds)
+
+    def _record(self, line: AnswerLine) -> AnswerLine:
+        """Store a line, and count it."""
+        self.store.append(line)
+        if line.text is not None:
+            self.progress.answered_any = True
+            return line
+        self.progress.failed += 1
+        self.progress.last_error = line.error or ""
+        if not self.progress.answered_any and self.progress.failed >= GIVE_UP_AFTER:
+            self.progress.gave_up = True
+        return line
+
+
+def request_key(model: Model, request: Request) -> str:
+    """SHA-256 of the model, the request's texts, its images' bytes and the generation settings."""
+    digest = hashlib.sha256(f"{model.name}|{model.checkpoint}|{model.revision}".encode())
+    for part in request.identity():
+        digest.update(b"\0" + part.encode())
+    return digest.hexdigest()
+
+
+def filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
+    """The line of a request, with its answer; secrets in it are taken out."""
+    return msgspec.structs.replace(
+        blank,
+        text=redact(answer.text, is_answer=not answer.refused),
+        truncated=answer.truncated,
+        refused=answer.refused,
+        prompt_tokens=answer.prompt_tokens,
+        cached_tokens=answer.cached_tokens,
+        completion_tokens=answer.completion_tokens,
+        seconds=answer.seconds,
+    )

@@ -1,0 +1,112 @@
+"""What a run costs: before it is made, and after. Nothing is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from migbench.asking.questions import Purpose, Question, Turn
+from migbench.runs.plan import Plan, strategy_of
+from migbench.runs.replay import replay
+from migbench.runs.selection import Selection
+from migbench.scoring.scored_run import ScoredRun
+
+IMAGINED_ANSWER = "Image1"
+"""Stands for every answer; it serves where a step must name an image."""
+
+
+@dataclass
+class Cost:
+    """What one task costs; a description that several questions share is one request."""
+
+    questions: int = 0
+    targets: int = 0
+    image_sets: int = 0
+    requests: int = 0
+    images_shown: int = 0
+
+
+def plan_costs(plan: Plan) -> dict[str, Cost]:
+    """The cost of every task of a plan.
+
+    What a chain of thought asks in its second step depends on answers, but its number of requests
+    and images does not. Duplicate instances are counted, though a run asks them once.
+    """
+    costs = {task: Cost() for task in plan.settings.tasks}
+    seen_sets: set[tuple[str, ...]] = set()
+    described: set[tuple[object, ...]] = set()
+    for question in plan.questions:
+        cost = costs[question.task]
+        cost.questions += 1
+        cost.targets += len(question.targets)
+        if question.images not in seen_sets:
+            seen_sets.add(question.images)
+            cost.image_sets += 1
+        for turn in imagined_turns(plan, question):
+            description = (question.images, turn.text)
+            if turn.purpose is Purpose.DESCRIBE and description in described:
+                continue
+            described.add(description)
+            cost.requests += 1
+            cost.images_shown += len(turn.images)
+    return costs
+
+
+def imagined_turns(plan: Plan, question: Question) -> Iterator[Turn]:
+    """The turns of a question, if every answer were the same."""
+    turns = strategy_of(plan.settings)(question)
+    turn = next(turns)
+    while True:
+        yield turn
+        try:
+            turn = turns.send(IMAGINED_ANSWER)
+        except StopIteration:
+            return
+
+
+TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
+"""What adapters count, as answers and costs call it."""
+
+
+class Paid(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has cost, by its stored answers.
+
+    ``requests`` are those that were answered; an answer that was reused has cost nothing.
+    ``images_shown`` counts an image once for every request that shows it. Tokens are as the adapter
+    counted them, None where it did not for every answer; ``cached_tokens`` are those of the prompts
+    that a prefix cache served. ``wall_seconds`` is the manifest's.
+    """
+
+    requests: int
+    images_shown: int
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    wall_seconds: float | None
+
+
+def paid_costs(scored: ScoredRun) -> Paid:
+    """What a run has cost; a run that is incomplete has cost less than it will."""
+    run = scored.run
+    strategy = strategy_of(run.settings)
+    requests = images_shown = 0
+    tokens: dict[str, int | None] = dict.fromkeys(TOKENS, 0)
+    for questions in Selection(run.settings, scored.annotations).parts():
+        lines = run.lines_of(question.id for question in questions)
+        for question in questions:
+            for turn, line in replay(strategy(question), question.id, lines):
+                if line is None or line.text is None or line.reused:
+                    continue
+                requests += 1
+                images_shown += len(turn.images)
+                for kind, total in tokens.items():
+                    more: int | None = getattr(line, kind)
+                    tokens[kind] = None if total is None or more is None else total + more
+    return Paid(
+        requests=requests,
+        images_shown=images_shown,
+        wall_seconds=run.manifest.wall_seconds,
+        **tokens,
+    )

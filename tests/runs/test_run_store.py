@@ -1,0 +1,199 @@
+"""The run folder: nothing that was stored is lost, and nothing foreign gets in."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from migbench.errors import DataError, UsageError
+from migbench.models.resolving import resolve_model
+from migbench.runs.settings import AnnotationSource, Settings
+from migbench.runs.store import (
+    AnswerLine,
+    Environment,
+    Manifest,
+    Run,
+    open_run,
+)
+
+
+def settings(**changes: object) -> Settings:
+    base = Settings(
+        model=resolve_model("whole-image"),
+        annotations=AnnotationSource(path="a.json", sha256="0" * 64, version="custom", scale=1),
+        tasks={"diff": "1" * 64},
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+def manifest(**changes: object) -> Manifest:
+    environment = Environment(
+        migbench="0", commit=None, packages={}, python="3", machine="", command=[]
+    )
+    return Manifest(
+        created="now", status="running", settings=settings(**changes), environment=environment
+    )
+
+
+def line(question: str, text: str | None = "(1,2),(3,4)", **fields: object) -> AnswerLine:
+    return AnswerLine(question=question, key=f"key-{question}", text=text, **fields)  # type: ignore[arg-type]
+
+
+def test_an_answer_is_on_disk_as_soon_as_it_is_stored(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a"))
+        assert Run(tmp_path / "run").lines["a", 0].text == "(1,2),(3,4)"
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a"))
+    with open_run(tmp_path / "run", manifest()) as store:
+        assert set(store.lines) == {("a", 0)}
+        store.append(line("b"))
+    assert set(Run(tmp_path / "run").lines) == {("a", 0), ("b", 0)}
+
+
+def test_the_wall_time_adds_up_over_resumptions(tmp_path: Path) -> None:
+    for seconds, total in ((2.0, 2.0), (0.5, 2.5)):
+        with open_run(tmp_path / "run", manifest()) as store:
+            store.finish("stopped", seconds=seconds)
+        assert Run(tmp_path / "run").manifest.wall_seconds == total
+
+
+@pytest.mark.parametrize("end", ["killed", "not timed"])
+def test_the_wall_time_is_unknown_as_soon_as_a_part_of_it_is(tmp_path: Path, end: str) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.finish("stopped", seconds=2.0)
+    with open_run(tmp_path / "run", manifest()) as store:
+        assert Run(tmp_path / "run").manifest.wall_seconds is None
+        if end == "not timed":
+            store.finish("stopped")
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.finish("complete", seconds=1.0)
+    assert Run(tmp_path / "run").manifest.wall_seconds is None
+
+
+@pytest.mark.parametrize("torn", [b'{"question":"b","text":"(5,', b'{"question":"b"', b"\xe2\x82"])
+def test_a_line_cut_off_by_a_kill_is_dropped_and_written_over(tmp_path: Path, torn: bytes) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a"))
+    with (tmp_path / "run" / "answers.jsonl").open("ab") as file:
+        file.write(torn)
+    assert set(Run(tmp_path / "run").lines) == {("a", 0)}
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("b"))
+    assert set(Run(tmp_path / "run").lines) == {("a", 0), ("b", 0)}
+
+
+def test_a_line_broken_in_the_middle_is_named(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a"))
+    answers = tmp_path / "run" / "answers.jsonl"
+    answers.write_bytes(b"not json\n" + answers.read_bytes())
+    with pytest.raises(DataError, match=r"answers\.jsonl:1"):
+        Run(tmp_path / "run")
+
+
+def test_an_answer_outlives_a_failure_before_and_after_it(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a", None, error="first"))
+        store.append(line("a", "said"))
+        store.append(line("a", None, error="again"))
+    assert Run(tmp_path / "run").lines["a", 0].text == "said"
+
+
+def test_an_empty_answer_is_an_answer(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a", ""))
+    assert Run(tmp_path / "run").lines["a", 0].text == ""
+
+
+def test_changed_settings_are_refused_and_named(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()):
+        pass
+    changed = manifest(prompts="paper", limit=3, model=resolve_model("centre"))
+    with (
+        pytest.raises(UsageError) as refusal,
+        open_run(tmp_path / "run", changed),
+    ):
+        pass
+    message = str(refusal.value)
+    assert "prompts: was 'released', is now 'paper'" in message
+    assert "limit: was None, is now 3" in message
+    assert "model.settings.answer" in message
+
+
+def test_an_edited_task_file_is_a_changed_setting(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()):
+        pass
+    with (
+        pytest.raises(UsageError, match=r"tasks\.diff"),
+        open_run(tmp_path / "run", manifest(tasks={"diff": "2" * 64})),
+    ):
+        pass
+
+
+def test_how_a_model_is_served_may_change(tmp_path: Path) -> None:
+    model = resolve_model("whole-image")
+    slow = msgspec.structs.replace(model, settings={**model.settings, "concurrency": 1})
+    fast = msgspec.structs.replace(model, settings={**model.settings, "concurrency": 64})
+    with open_run(tmp_path / "run", manifest(model=slow)):
+        pass
+    served = msgspec.structs.replace(manifest(model=fast), serving=["concurrency"])
+    with open_run(tmp_path / "run", served):
+        pass
+    with (
+        pytest.raises(UsageError, match=r"concurrency: was 64, is now 1"),
+        open_run(tmp_path / "run", manifest(model=slow)),
+    ):
+        pass
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("important")
+    with pytest.raises(UsageError, match="not a run"), open_run(tmp_path, manifest()):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} <= {"thesis.tex", ".lock"}
+
+
+def test_reading_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a run"):
+        Run(tmp_path)
+
+
+def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()):
+        pass
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"schema": 1}))
+    with pytest.raises(DataError, match=r"run\.json"):
+        Run(tmp_path / "run")
+
+
+def _hold(folder: Path, ready: multiprocessing.synchronize.Event, done: object) -> None:
+    with open_run(folder, manifest()):
+        ready.set()
+        done.wait(20)  # type: ignore[attr-defined]
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "run", ready, done))
+    other.start()
+    try:
+        assert ready.wait(20)
+        with (
+            pytest.raises(UsageError, match="another process"),
+            open_run(tmp_path / "run", manifest()),
+        ):
+            pass
+    finally:
+        done.set()
+        other.join()
+    with open_run(tmp_path / "run", manifest()):
+        pass

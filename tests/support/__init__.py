@@ -1,0 +1,1 @@
+"""What several tests share: data, runs, adapters and servers made for them."""
