@@ -10,10 +10,12 @@ LMMS := .venv-lmms
 LMMS_READY := $(LMMS)/.ready
 VLLM := .venv-vllm
 VLLM_READY := $(VLLM)/.ready
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready
 TRAINING := .venv-training
 TRAINING_READY := $(TRAINING)/.ready
 
-.PHONY: demo screenshots test test-crash test-deep test-vllm test-lmms-eval test-training check bench bench-lmms bench-vllm clean
+.PHONY: demo docs screenshots test test-crash test-deep test-vllm test-lmms-eval test-training check bench bench-lmms bench-vllm clean
 
 # Renders MIG-Mini, lets the packaged miniature answer all ten tasks, image by image and all at
 # once, and sets it beside the published rows.
@@ -33,6 +35,10 @@ demo: $(READY)
 screenshots: demo
 	$(BIN)/migbench report $(DEMO)/runs/polling $(DEMO)/runs/all-at-once --out $(DEMO)/report.html
 	$(BIN)/python docs/screenshots.py $(DEMO)/report.html docs/images
+
+# The documentation as a site in .site/, every link checked.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
 
 # In random order (repeat one by `make test SEED=...`), a core each for two halves of the suite.
 test: $(READY)
@@ -67,7 +73,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 # What a request costs its client, how scoring grows, how often images are computed, and how fast
-# engines are, at modest sizes; docs/performance.md has larger runs.
+# engines are, at modest sizes; benchmarks/performance.md has larger runs.
 bench: $(READY)
 	$(BIN)/python benchmarks/client_cost.py --requests 200 --rounds 2
 	@echo
@@ -94,6 +100,12 @@ $(READY): pyproject.toml constraints/main.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,report,dev]'
+	touch $@
+
+$(DOCS_READY): pyproject.toml constraints/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --upgrade pip
+	$(DOCS)/bin/pip install --quiet --constraint constraints/docs.txt --editable '.[docs]'
 	touch $@
 
 # lmms-eval has an environment of its own, without what it asks for itself: that would replace torch.
@@ -130,4 +142,4 @@ $(TRAINING_READY): pyproject.toml training/pyproject.toml constraints/training.t
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LMMS) $(VLLM) $(TRAINING) $(DEMO)
+	rm -rf $(VENV) $(LMMS) $(VLLM) $(TRAINING) $(DOCS) $(DEMO) .site
