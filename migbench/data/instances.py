@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -56,21 +57,25 @@ class Instance:
 
 
 class InstanceBuilder:
-    """Turns records into instances, but does not tell exact duplicates apart."""
+    """Turns the records of one file into instances, one after another."""
 
     def __init__(self, scale: float) -> None:
-        self.tasks = {spec.key: spec for spec in load_tasks()}
-        self.task_numbers = {key: number for number, key in enumerate(self.tasks)}
-        self.scale = scale
-        self.decoder = msgspec.json.Decoder(Record)
+        """``scale`` is the number that stands for 100 % in the file's boxes."""
+        self._tasks = {spec.key: spec for spec in load_tasks()}
+        self._scale = scale
+        self._decoder = msgspec.json.Decoder(Record)
+        self._occurrences: Counter[str] = Counter()
 
-    def build(self, index: int, raw: msgspec.Raw | memoryview) -> Instance:
-        """One instance. Raises ValueError or msgspec.ValidationError saying what is wrong."""
-        record = self.decoder.decode(raw)
-        spec = self.tasks.get(record.task)
+    def build(self, index: int, raw: msgspec.Raw) -> Instance:
+        """The next instance; exact duplicates after the first have a number in their id.
+
+        Raises ValueError or msgspec.ValidationError saying what is wrong.
+        """
+        record = self._decoder.decode(raw)
+        spec = self._tasks.get(record.task)
         if spec is None:
             raise ValueError(
-                f"task {shortened(record.task)} has no task file (known: {', '.join(self.tasks)})"
+                f"task {shortened(record.task)} has no task file (known: {', '.join(self._tasks)})"
             )
         images = tuple(normalise_path(image) for image in record.images)
         target, asked = spec.target_image.find(record.question, record.additional_info)
@@ -80,20 +85,19 @@ class InstanceBuilder:
             )
         if not 1 <= target <= len(images):
             raise ValueError(f"asks for image {target} of {len(images)}")
+        name = f"{spec.key}-{short_hash(*images, record.question)}"
+        self._occurrences[name] += 1
+        occurrence = self._occurrences[name]
         return Instance(
-            id=f"{record.task}-{short_hash(*images, record.question)}",
+            id=name if occurrence == 1 else f"{name}.{occurrence}",
             index=index,
-            task=record.task,
+            task=spec.key,
             images=images,
             question=record.question,
             target_image=target - 1,
             asked_image=None if asked is None else asked - 1,
-            box=Box(*(edge / self.scale for edge in record.answer)),
+            box=Box(*(edge / self._scale for edge in record.answer)),
         )
-
-    def name_number(self, instance: Instance) -> int:
-        """An id, without a number of its own, in 8 bytes: the task, and the 48 bits of the hash."""
-        return self.task_numbers[instance.task] << 48 | int(instance.id[-12:], 16)
 
 
 @lru_cache(maxsize=10_000)  # Image sets share images, and those that do stand together.

@@ -24,49 +24,39 @@ class Problem:
     message: str
 
 
-class ScaleCheck:
-    """What the boxes of a file, in the scale that was declared for them, say against that scale."""
-
-    def __init__(self) -> None:
-        """Of no box yet."""
-        self.boxes = self.outside = 0
-        self.largest = 0.0
-        """The largest edge, in the declared scale's 0-1."""
-
-    def add(self, box: Box) -> None:
-        """One more box."""
-        self.boxes += 1
-        self.outside += box.is_outside
-        self.largest = max(self.largest, *box)
-
-    def trouble(self, scale: float) -> str:
-        """Boxes that cannot be meant in this scale, put into words; or nothing."""
-        declared = f"taken in 0-{scale:g}"
-        if self.outside > self.boxes / 2:
-            largest = self.largest * scale
-            return (
-                f"{self.outside} of {self.boxes} boxes, {declared}, lie outside their image "
-                f"(the largest edge is {largest:g}): declare the file's own scale, such as "
-                "--scale 1000; boxes in pixels have to be divided by their image's size first"
-            )
-        if scale > 1 and self.largest <= 1 / scale:
-            return f"all boxes, {declared}, are next to nothing: declare --scale 1"
-        return ""
-
-
 def obstacles(
-    problems: Sequence[Problem], boxes: ScaleCheck | None, scale: float
+    problems: Sequence[Problem], boxes: Sequence[Box] | None, scale: float
 ) -> tuple[str, ...]:
-    """Why no run can be made of an annotation file; ``boxes`` is None where its scale is known."""
+    """Why no run can be made of an annotation file.
+
+    ``boxes`` are all of its boxes, in the 0-1 of the scale that was declared for them; None where
+    the file's scale is known.
+    """
     return tuple(_obstacles(problems, boxes, scale))
 
 
 def _obstacles(
-    problems: Sequence[Problem], boxes: ScaleCheck | None, scale: float
+    problems: Sequence[Problem], boxes: Sequence[Box] | None, scale: float
 ) -> Iterator[str]:
     if problems:
         yield f"malformed records: {len(problems)}"
-    if boxes is not None and not boxes.boxes:
+    if boxes is not None and not boxes:
         yield "no instances"
-    elif boxes is not None and (wrong := boxes.trouble(scale)):
+    elif boxes and (wrong := _wrong_scale(boxes, scale)):
         yield wrong
+
+
+def _wrong_scale(boxes: Sequence[Box], scale: float) -> str:
+    """Why boxes cannot be meant in this scale; empty where they can."""
+    declared = f"taken in 0-{scale:g}"
+    outside = sum(box.is_outside for box in boxes)
+    largest = max(0.0, *(max(box) for box in boxes))
+    if outside > len(boxes) / 2:
+        return (
+            f"{outside} of {len(boxes)} boxes, {declared}, lie outside their image "
+            f"(the largest edge is {largest * scale:g}): declare the file's own scale, such as "
+            "--scale 1000; boxes in pixels have to be divided by their image's size first"
+        )
+    if scale > 1 and largest <= 1 / scale:
+        return f"all boxes, {declared}, are next to nothing: declare --scale 1"
+    return ""

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from migbench.boxes import Box
-from migbench.data import chunks
 from migbench.errors import UsageError
 from migbench.runs.store import AnswerLine
 from migbench.scoring import Judgement
@@ -20,6 +19,9 @@ from migbench.scoring.judging import Lines
 from migbench.scoring.scored_run import ScoredRun
 from migbench.util import escaping
 from migbench.util.files import replaced
+
+_ROW_GROUP = 5_000
+"""Rows that are written at once."""
 
 Row = dict[str, Any]
 """A value for each of `_COLUMNS`."""
@@ -64,11 +66,8 @@ def write_instances(path: Path, scored: ScoredRun) -> None:
 def _row_groups(scored: ScoredRun) -> Iterator[list[Row]]:
     clusters = scored.annotations.clusters
     judgements = iter(scored.judgements)
-    while chunk := list(islice(judgements, chunks.CHUNK)):
-        lines = scored.run.lines_of(
-            each.line.question for each in chunk if each.line and each.line.turn
-        )
-        yield [_row(each, clusters[each.instance.index], lines) for each in chunk]
+    while group := list(islice(judgements, _ROW_GROUP)):
+        yield [_row(each, clusters[each.instance.index], scored.run.lines) for each in group]
 
 
 def _write_parquet(path: Path, groups: Iterable[Sequence[Row]]) -> None:

@@ -60,12 +60,6 @@ class AnswerLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return Size(*self.sizes[image])
 
 
-def read_lines(path: Path) -> Iterator[AnswerLine]:
-    """All that was stored, in that order, failures that an answer followed too."""
-    for _, line in locate_lines(path):
-        yield line
-
-
 def raw_lines(path: Path) -> Iterator[bytes]:
     """The lines of a file of answers as they lie there; none where there is no file.
 
@@ -82,20 +76,18 @@ def raw_lines(path: Path) -> Iterator[bytes]:
             number += 1
 
 
-def locate_lines(path: Path) -> Iterator[tuple[int, AnswerLine]]:
-    """All that was stored, and at which byte each line begins."""
+def read_lines(path: Path) -> Iterator[AnswerLine]:
+    """All that was stored, in that order, failures that an answer followed too."""
     decoder = msgspec.json.Decoder(AnswerLine)
-    place = 0
     for number, line in enumerate(raw_lines(path), start=1):
         if not line.endswith(b"\n"):
             return  # Cut off when its writer was killed.
         try:
             if line.strip():  # An editor may leave a blank line at the end.
-                yield place, decoder.decode(line)
+                yield decoder.decode(line)
         except INVALID as error:
             raise DataError(
                 f"{path}:{number}: is not a stored answer: {trouble(error, line)}; "
                 f"delete it, by `migbench verify --repair {path.parent}`: "
                 "the command that made the run then asks its question again"
             ) from error
-        place += len(line)

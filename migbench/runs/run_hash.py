@@ -17,19 +17,15 @@ from pathlib import PurePath
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from migbench.runs.manifest import Manifest
 from migbench.runs.settings import comparable
-from migbench.runs.store import ANSWERS, AnswerLine, Run, read_lines
-
-_KEY = 16
-_DIGEST = hashlib.sha256().digest_size
+from migbench.runs.store import AnswerLine, Run
 
 
 def run_hash(run: Run) -> str:
-    """SHA-256 of a stored run's content. Raises `DataError` for a line that is none."""
-    return content_hash(run.manifest, read_lines(run.folder / ANSWERS))
+    """SHA-256 of a stored run's content."""
+    return content_hash(run.manifest, run.lines.values())
 
 
 def content_hash(manifest: Manifest, lines: Iterable[AnswerLine]) -> str:
@@ -63,17 +59,12 @@ def _said(value: Any) -> Any:
 def _hash_answers(lines: Iterable[AnswerLine]) -> str:
     """Of every turn of every question the last answer, sorted by the hash of question and turn."""
     encode = msgspec.json.Encoder().encode
-    keys, digests = bytearray(), bytearray()
+    answers: dict[bytes, bytes] = {}
     for line in lines:
         if line.text is None:
             continue
         place = [line.question, line.turn]
-        keys += hashlib.sha256(encode(place)).digest()[:_KEY]
         said: list[Any] = [*place, line.prompt, line.text, line.truncated, line.sizes]
         said += [line.refused] if line.refused else []  # Older runs have no such answers.
-        digests += hashlib.sha256(encode(said)).digest()
-    # From the last to the first: of equal keys, `unique` finds the one that comes first.
-    latest_first = np.frombuffer(keys, f"S{_KEY}")[::-1]
-    _, places = np.unique(latest_first, return_index=True)
-    answers = np.frombuffer(digests, f"S{_DIGEST}")[::-1][places]
-    return hashlib.sha256(answers.tobytes()).hexdigest()
+        answers[hashlib.sha256(encode(place)).digest()] = hashlib.sha256(encode(said)).digest()
+    return hashlib.sha256(b"".join(answers[place] for place in sorted(answers))).hexdigest()

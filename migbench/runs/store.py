@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
 from filelock import FileLock, Timeout
 
-from migbench.data.hash_index import HashIndex
-from migbench.errors import DataError, UsageError
+from migbench.errors import UsageError
 from migbench.models.resolving import Model, with_known_frame
 from migbench.runs.answer_lines import ANSWERS as ANSWERS
 from migbench.runs.answer_lines import AnswerLine as AnswerLine
-from migbench.runs.answer_lines import locate_lines, raw_lines
+from migbench.runs.answer_lines import raw_lines
 from migbench.runs.answer_lines import read_lines as read_lines
 from migbench.runs.findings import Weight
 from migbench.runs.hash_chain import End
@@ -40,8 +38,6 @@ from migbench.runs.settings import Settings, differences
 from migbench.runs.stored import BLANK, stored_findings
 from migbench.util.durable_file import DurableFile
 from migbench.util.files import errors_named, flush, open_appending, publish, replaced
-from migbench.util.input_files import open_regular
-from migbench.util.json_files import INVALID
 
 LOCK = ".lock"
 _SHOWN = 5
@@ -55,48 +51,20 @@ Lines = dict[tuple[str, int], AnswerLine]
 
 
 class Run:
-    """A stored run, read-only: its manifest, and its answers, read when they are asked for."""
+    """A stored run, read-only: its manifest, and its answers by question and turn."""
 
     def __init__(self, folder: Path) -> None:
         """Read the folder. Raises `DataError` where it is not a run, naming file and line."""
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self._places = HashIndex()
-        for place, line in locate_lines(folder / ANSWERS):
-            self._places.add(line.question, place)
+        self.lines: Lines = {}
+        for line in read_lines(folder / ANSWERS):
+            _keep(self.lines, line)
 
     @property
     def settings(self) -> Settings:
         """The run's settings."""
         return self.manifest.settings
-
-    @cached_property
-    def lines(self) -> Lines:
-        """All answers by question and turn, read at once and then held in memory."""
-        found: Lines = {}
-        for line in read_lines(self.folder / ANSWERS):
-            _keep(found, line)
-        return found
-
-    def lines_of(self, questions: Iterable[str]) -> Lines:
-        """The answers to these questions, by question and turn."""
-        wanted = set(questions)
-        found: Lines = {}
-        path = self.folder / ANSWERS
-        places = self._places.find(wanted)
-        if not places:
-            return found
-        decoder = msgspec.json.Decoder(AnswerLine)
-        try:
-            with open_regular(path) as file:
-                for place in places:
-                    file.seek(place)
-                    line = decoder.decode(file.readline())
-                    if line.question in wanted:
-                        _keep(found, line)
-        except INVALID as error:
-            raise DataError(f"{path}: was changed while it was read ({error})") from error
-        return found
 
 
 def _keep(lines: Lines, line: AnswerLine) -> None:
@@ -123,11 +91,9 @@ class RunStore(Run):
 
         Raises `OSError` where it cannot be stored whole; nothing of it is then left behind.
         """
-        place = self._file.tell()
         stored, end = self._end.followed_by(msgspec.json.encode(line))
         self._file.write(stored)
         self._end = end
-        self._places.add(line.question, place)
         _keep(self.lines, line)
         if line.text is not None:
             self.by_key.setdefault(line.key, line)

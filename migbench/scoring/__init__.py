@@ -3,7 +3,7 @@
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.comparison import Comparison, Paired, compare, compare_groups
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
-from migbench.scoring.intervals import Reached, gathered, with_intervals
+from migbench.scoring.intervals import with_intervals
 from migbench.scoring.joining import Side
 from migbench.scoring.judging import Judge, Judgement, judge
 from migbench.scoring.metrics import HIT, METRICS, SHARES
@@ -35,14 +35,12 @@ __all__ = [
     "Outcome",
     "Paired",
     "Protocol",
-    "Reached",
     "Rule",
     "Scores",
     "Side",
     "TaskScores",
     "compare",
     "compare_groups",
-    "gathered",
     "judge",
     "macro_average",
     "read_split",

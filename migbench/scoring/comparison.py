@@ -16,7 +16,7 @@ from migbench.data.instances import Instance
 from migbench.runs.settings import AnnotationSource
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.gains import Gains, macro_evidence
-from migbench.scoring.joining import Hit, Pairs, Side, join
+from migbench.scoring.joining import Hit, Pair, Side, join
 from migbench.scoring.metrics import HIT
 from migbench.scoring.paired import FLIPS, holm
 from migbench.scoring.uncertainty import Interval
@@ -135,23 +135,29 @@ def compare_groups(
 
 
 def _differences(
-    groups: Mapping[str, Pairs], bootstrap: Bootstrap | None
+    groups: Mapping[str, Sequence[Pair]], bootstrap: Bootstrap | None
 ) -> tuple[dict[str, Paired], dict[str, Gains]]:
     """What the groups come to, with the evidence for it, and their gains."""
     counts = {name: _count(group) for name, group in groups.items()}
     gains = {
-        name: Gains.of(group.gains, group.clusters, bootstrap, stream)
+        name: Gains.of(
+            [bool(pair.second) - bool(pair.first) for pair in group],
+            [pair.cluster for pair in group],
+            bootstrap,
+            stream,
+        )
         for stream, (name, group) in enumerate(groups.items())
         if counts[name].difference is not None
     }
     return counts | _with_evidence(counts, gains), gains
 
 
-def _count(pairs: Pairs) -> Paired:
+def _count(pairs: Sequence[Pair]) -> Paired:
     """One task's pairs as figures."""
-    n = pairs.counts.total()
+    n = len(pairs)
+    counts = Counter((pair.first, pair.second) for pair in pairs)
     both, wins, losses, neither = (
-        pairs.counts[hits] for hits in ((True, True), (False, True), (True, False), (False, False))
+        counts[hits] for hits in ((True, True), (False, True), (True, False), (False, False))
     )
     unanswered = n - both - wins - losses - neither
     return Paired(
@@ -161,18 +167,15 @@ def _count(pairs: Pairs) -> Paired:
         losses=losses,
         neither=neither,
         unanswered=unanswered,
-        first=_accuracy(pairs, 0),
-        second=_accuracy(pairs, 1),
+        first=_accuracy([pair.first for pair in pairs]),
+        second=_accuracy([pair.second for pair in pairs]),
         difference=None if unanswered else 100 * (wins - losses) / n,
-        clusters=len(set(pairs.clusters)),
+        clusters=len({pair.cluster for pair in pairs}),
     )
 
 
-def _accuracy(pairs: Pairs, side: int) -> float | None:
-    hits: Counter[Hit] = Counter()
-    for pair, number in pairs.counts.items():
-        hits[pair[side]] += number
-    return None if hits[None] else 100 * hits[True] / pairs.counts.total()
+def _accuracy(hits: Sequence[Hit]) -> float | None:
+    return None if None in hits else 100 * hits.count(True) / len(hits)
 
 
 def _with_evidence(tasks: Mapping[str, Paired], gains: Mapping[str, Gains]) -> dict[str, Paired]:

@@ -10,7 +10,7 @@ import msgspec
 from migbench.asking.questions import Purpose, Question, Turn
 from migbench.runs.plan import Plan, strategy_of
 from migbench.runs.replay import replay
-from migbench.runs.selection import Selection
+from migbench.runs.selection import questions_of
 from migbench.scoring.scored_run import ScoredRun
 
 IMAGINED_ANSWER = "Image1"
@@ -93,17 +93,15 @@ def paid_costs(scored: ScoredRun) -> Paid:
     strategy = strategy_of(run.settings)
     requests = images_shown = 0
     tokens: dict[str, int | None] = dict.fromkeys(TOKENS, 0)
-    for questions in Selection(run.settings, scored.annotations).parts():
-        lines = run.lines_of(question.id for question in questions)
-        for question in questions:
-            for turn, line in replay(strategy(question), question.id, lines):
-                if line is None or line.text is None or line.reused:
-                    continue
-                requests += 1
-                images_shown += len(turn.images)
-                for kind, total in tokens.items():
-                    more: int | None = getattr(line, kind)
-                    tokens[kind] = None if total is None or more is None else total + more
+    for question in questions_of(run.settings, scored.annotations):
+        for turn, line in replay(strategy(question), question.id, run.lines):
+            if line is None or line.text is None or line.reused:
+                continue
+            requests += 1
+            images_shown += len(turn.images)
+            for kind, total in tokens.items():
+                more: int | None = getattr(line, kind)
+                tokens[kind] = None if total is None or more is None else total + more
     return Paid(
         requests=requests,
         images_shown=images_shown,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from msgspec.structs import replace
 
-from migbench.data.annotations import Instance
 from migbench.scoring.bootstrap import Bootstrap, bootstrap_interval, resampled_means
-from migbench.scoring.difficulty import Level
+from migbench.scoring.difficulty import DifficultySplit
+from migbench.scoring.grouping import ClusterOf, group_by
 from migbench.scoring.judging import Judgement
 from migbench.scoring.metrics import HIT, SHARES
 from migbench.scoring.summary import Figures, Intervals, Scores
@@ -25,44 +24,8 @@ from migbench.scoring.uncertainty import (
     mean_interval,
 )
 
-ClusterOf = Callable[[Instance], int]
-"""The number of an instance's image cluster."""
-
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=Hashable)
 SomeFigures = TypeVar("SomeFigures", bound=Figures)
-
-
-class Reached:
-    """What the targets of one group are worth by every share, and their clusters.
-
-    A byte a share, and eight, for every target.
-    """
-
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self._values = {name: array("b") for name in SHARES}
-        self._clusters = array("q")
-
-    def add(self, judgement: Judgement, cluster: int) -> None:
-        """One more target."""
-        for name, metric in SHARES.items():
-            value = metric.value(judgement)
-            self._values[name].append(_NO_MATTER if value is None else int(value))
-        self._clusters.append(cluster)
-
-    def sums(self) -> dict[str, Sums]:
-        """Sums by cluster for every share that any target counts for."""
-        clusters = np.asarray(self._clusters)
-        found = {}
-        for name, values in self._values.items():
-            worth = np.asarray(values)
-            counts = worth != _NO_MATTER
-            if counts.any():
-                found[name] = Sums.of(worth[counts], clusters[counts])
-        return found
-
-
-_NO_MATTER = -1
 
 
 @dataclass(frozen=True)
@@ -74,9 +37,15 @@ class Group:
     resampled: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, reached: Reached, bootstrap: Bootstrap | None, stream: int) -> Group:
+    def of(
+        cls,
+        judgements: Sequence[Judgement],
+        cluster_of: ClusterOf,
+        bootstrap: Bootstrap | None,
+        stream: int,
+    ) -> Group:
         """Sum, and resample; shares on the same clusters see the same draws."""
-        sums = reached.sums()
+        sums = _sums(judgements, cluster_of)
         resampled: dict[str, Floats] = {}
         if bootstrap is not None:
             alike: dict[bytes, list[str]] = {}
@@ -119,54 +88,54 @@ def _macro_interval(name: str, groups: Sequence[Group]) -> Interval | None:
     )
 
 
-def gathered(
-    judgements: Iterable[Judgement],
-    groups: dict[Key, Reached],
-    cluster_of: ClusterOf,
-    key_of: Callable[[Judgement], Key],
-) -> Iterator[Judgement]:
-    """The judgements, each target put into its group (the one ``key_of`` says) as it passes."""
-    for judgement in judgements:
-        group = groups.setdefault(key_of(judgement), Reached())
-        group.add(judgement, cluster_of(judgement.instance))
-        yield judgement
-
-
 def with_intervals(
     scores: Scores,
-    tasks: Mapping[str, Reached],
-    levels: Mapping[Level, Reached],
+    judgements: Sequence[Judgement],
+    cluster_of: ClusterOf,
+    difficulty: DifficultySplit | None = None,
     bootstrap: Bootstrap | None = None,
 ) -> Scores:
     """The scores with an interval for every accuracy, of tasks, macro average and levels.
 
-    They come from formulas, or with a ``bootstrap`` from resampled clusters. ``levels`` is empty
-    where the scores have none.
+    They come from formulas, or with a ``bootstrap`` from resampled clusters. ``difficulty`` is the
+    split of the scores' levels, if they have any.
     """
-    groups = _groups(tasks, bootstrap)
+
+    def groups_by(key_of: Callable[[Judgement], Key]) -> dict[Key, Group]:
+        return {
+            key: Group.of(group, cluster_of, bootstrap, stream)
+            for stream, (key, group) in enumerate(group_by(judgements, key_of).items())
+        }
+
+    tasks = groups_by(lambda each: each.instance.task)
     macro = replace(
         scores.macro,
-        clusters=sum(group.clusters for group in groups.values()),
-        intervals=None if scores.macro.at_50 is None else macro_intervals([*groups.values()]),
+        clusters=sum(group.clusters for group in tasks.values()),
+        intervals=None if scores.macro.at_50 is None else macro_intervals([*tasks.values()]),
     )
-    difficulty = scores.difficulty
-    if difficulty:
-        by_level = _added(_groups(levels, bootstrap), difficulty.levels)
-        difficulty = replace(difficulty, levels=by_level)
+    by_level = scores.difficulty
+    if by_level and difficulty:
+        levels = groups_by(lambda each: difficulty.levels[each.instance.id])
+        by_level = replace(by_level, levels=_added(levels, by_level.levels))
     return replace(
         scores,
-        tasks=_added(groups, scores.tasks),
+        tasks=_added(tasks, scores.tasks),
         macro=macro,
-        difficulty=difficulty,
+        difficulty=by_level,
         bootstrap=bootstrap,
     )
 
 
-def _groups(reached: Mapping[Key, Reached], bootstrap: Bootstrap | None) -> dict[Key, Group]:
-    return {
-        key: Group.of(group, bootstrap, stream)
-        for stream, (key, group) in enumerate(reached.items())
-    }
+def _sums(judgements: Sequence[Judgement], cluster_of: ClusterOf) -> dict[str, Sums]:
+    """Sums by cluster for every share that any of the targets counts for."""
+    clusters = np.array([cluster_of(each.instance) for each in judgements])
+    found: dict[str, Sums] = {}
+    for name, metric in SHARES.items():
+        values = np.array([metric.value(each) for each in judgements], dtype=float)
+        counts = ~np.isnan(values)  # What a target does not count for is None, and NaN in arrays.
+        if counts.any():
+            found[name] = Sums.of(values[counts], clusters[counts])
+    return found
 
 
 def _added(

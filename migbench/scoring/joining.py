@@ -1,22 +1,14 @@
-"""Two judged runs, joined target by target: what each makes of those that both were asked for.
-
-Runs are read once, side by side, in the annotation file's order; a target's results are kept as
-nine bytes, not as judgements.
-"""
+"""Two scored runs, joined target by target: what each makes of those that both were asked for."""
 
 from __future__ import annotations
 
-import heapq
-from array import array
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import NamedTuple
 
 from migbench.data.instances import Instance
 from migbench.errors import UsageError
-from migbench.scoring.intervals import ClusterOf
+from migbench.scoring.grouping import ClusterOf
 from migbench.scoring.judging import Judgement
 from migbench.scoring.metrics import HIT, METRICS
 from migbench.scoring.outcomes import Outcome
@@ -25,14 +17,11 @@ from migbench.scoring.summary import Scores
 
 @dataclass(frozen=True)
 class Side:
-    """One scored run in a comparison; ``label`` names it in messages and results.
-
-    Judgements are in the annotation file's order.
-    """
+    """One scored run in a comparison; ``label`` names it in messages and results."""
 
     label: str
     scores: Scores
-    judgements: Iterable[Judgement]
+    judgements: Sequence[Judgement]
     cluster_of: ClusterOf
 
 
@@ -40,59 +29,58 @@ Hit = bool | None
 """Whether a run hits a target, or is right by another metric; None where it has no answer."""
 
 
-class Pairs:
-    """A task's targets in both runs: by what becomes of them, and what is gained in each cluster.
+class Pair(NamedTuple):
+    """One target in both runs, and the number of its image cluster."""
 
-    Nine bytes a target.
-    """
-
-    def __init__(self) -> None:
-        """None yet."""
-        self.counts: Counter[tuple[Hit, Hit]] = Counter()
-        self.gains = array("b")
-        self.clusters = array("q")
-
-    def add(self, first: Hit, second: Hit, cluster: int) -> None:
-        """One more target, which each run hits or not."""
-        self.counts[first, second] += 1
-        self.gains.append(bool(second) - bool(first))
-        self.clusters.append(cluster)
+    first: Hit
+    second: Hit
+    cluster: int
 
 
 def join(
     first: Side, second: Side, group_of: Callable[[Instance], str], metric: str = HIT
-) -> tuple[dict[str, Pairs], Counter[int]]:
-    """The targets of both runs by group, and how many each side (0, 1) alone was asked for.
+) -> tuple[dict[str, list[Pair]], tuple[int, int]]:
+    """The targets of both runs by group, and how many each run alone was asked for.
 
     Of a partial metric only targets that count for it in both runs are joined, and groups without
     any are left out. Raises `UsageError` where the runs are on different annotations or scored
     under different protocols, or have no target in common.
     """
     _refuse_what_differs(first, second)
-    pairs: defaultdict[str, Pairs] = defaultdict(Pairs)
-    alone: Counter[int] = Counter()
-    results = heapq.merge(
-        _results(first, 0, group_of, metric),
-        _results(second, 1, group_of, metric),
-        key=lambda each: each.place,
-    )
-    for _, same_target in groupby(results, key=lambda each: each.place):
-        found = list(same_target)
-        if len(found) == 1:
-            alone[found[0].side] += 1
-        else:
-            ours, theirs = found
-            if ours.counts and theirs.counts:
-                pairs[ours.group].add(ours.hit, theirs.hit, ours.cluster)
-    groups = {
-        name: group
-        for name, group in pairs.items()
-        if any(None not in hits for hits in group.counts) or not METRICS[metric].partial
-    }
+    ours, theirs = _hits(first, metric), _hits(second, metric)
+    groups: dict[str, list[Pair]] = {}
+    for instance in (each.instance for each in first.judgements):
+        place = instance.index
+        if place in ours and place in theirs:
+            pair = Pair(ours[place], theirs[place], first.cluster_of(instance))
+            groups.setdefault(group_of(instance), []).append(pair)
+    if METRICS[metric].partial:
+        groups = {
+            name: pairs
+            for name, pairs in groups.items()
+            if any(None not in (pair.first, pair.second) for pair in pairs)
+        }
     if not groups:
         counting = f" that counts for {metric}" if METRICS[metric].partial else ""
         raise UsageError(f"{first.label} and {second.label} have no target in common{counting}")
-    return groups, alone
+    return groups, _asked_alone(first, second)
+
+
+def _hits(run: Side, metric: str) -> dict[int, Hit]:
+    """Whether the run hits each target that counts, by the target's place in the file."""
+    found: dict[int, Hit] = {}
+    for each in run.judgements:
+        place = each.instance.index
+        if each.outcome is Outcome.MODEL_ERROR and not run.scores.accepted_model_errors:
+            found[place] = None
+        elif (value := METRICS[metric].value(each)) is not None:
+            found[place] = bool(value)
+    return found
+
+
+def _asked_alone(first: Side, second: Side) -> tuple[int, int]:
+    one, other = ({each.instance.index for each in run.judgements} for run in (first, second))
+    return len(one - other), len(other - one)
 
 
 def _refuse_what_differs(first: Side, second: Side) -> None:
@@ -116,32 +104,3 @@ def _refuse_what_differs(first: Side, second: Side) -> None:
                 f"{first.label} ({one}) and {second.label} ({other}) are {what}; "
                 "only results on the same targets, judged alike, can be compared"
             )
-
-
-class _Result(NamedTuple):
-    """What becomes of a target, by its place in the annotation file, in the run of one side."""
-
-    place: int
-    group: str
-    side: int
-    hit: Hit
-    counts: bool
-    cluster: int
-
-
-def _results(
-    run: Side, side: int, group_of: Callable[[Instance], str], metric: str
-) -> Iterator[_Result]:
-    accepted, value_of = run.scores.accepted_model_errors, METRICS[metric].value
-    for judgement in run.judgements:
-        unanswered = judgement.outcome is Outcome.MODEL_ERROR and not accepted
-        value = None if unanswered else value_of(judgement)
-        instance = judgement.instance
-        yield _Result(
-            place=instance.index,
-            group=group_of(instance),
-            side=side,
-            hit=None if value is None else bool(value),
-            counts=unanswered or value is not None,
-            cluster=run.cluster_of(instance),
-        )

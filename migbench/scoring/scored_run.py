@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 
 from migbench.data.annotations import Annotations, read_annotations
-from migbench.data.chunks import Chunked
 from migbench.data.images import ImageFolder, Images, folder_of, image_search
 from migbench.data.versions import CUSTOM
 from migbench.errors import DataError
@@ -18,7 +17,7 @@ from migbench.runs.manifest import Manifest
 from migbench.runs.ownership import is_own
 from migbench.runs.plan import strategy_of
 from migbench.runs.run_hash import run_hash
-from migbench.runs.selection import Selection
+from migbench.runs.selection import questions_of
 from migbench.runs.settings import AnnotationSource, Settings
 from migbench.runs.store import Run
 from migbench.scoring import (
@@ -28,10 +27,7 @@ from migbench.scoring import (
     DifficultySplit,
     Judge,
     Judgement,
-    Level,
-    Reached,
     Scores,
-    gathered,
     judge,
     macro_average,
     summarise_levels,
@@ -54,8 +50,7 @@ def known_source(source: AnnotationSource, read: Annotations) -> AnnotationSourc
 class ScoredRun:
     """A run with its scores under one protocol, and every target's judgement.
 
-    Judgements are in the annotation file's order, and made when they are asked for: of a run
-    longer than a chunk, anew every time.
+    Judgements are in the annotation file's order.
     """
 
     run: Run
@@ -87,20 +82,13 @@ def score_run(
     read = annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
     judging = make_judge(settings, protocol, correction, image_folder(run, images))
-    judgements = _judgements(judging, Selection(settings, read), run)
+    judgements = judge(judging, questions_of(settings, read), run.lines)
     order = [spec.key for spec in load_tasks()]
-    by_task: dict[str, Reached] = {}
-    by_level: dict[Level, Reached] = {}
-    passing = gathered(judgements, by_task, read.cluster_of, lambda each: each.instance.task)
-    tasks = summarise_tasks(passing, order, accept_model_errors=accept_model_errors)
+    tasks = summarise_tasks(judgements, order, accept_model_errors=accept_model_errors)
     levels = None
     if difficulty:
         difficulty.check(read)
-        level_of = difficulty.levels
-        passing = gathered(
-            judgements, by_level, read.cluster_of, lambda each: level_of[each.instance.id]
-        )
-        levels = summarise_levels(passing, difficulty, accept_model_errors=accept_model_errors)
+        levels = summarise_levels(judgements, difficulty, accept_model_errors=accept_model_errors)
     scores = Scores(
         run=run_hash(run),
         model=settings.model.name,
@@ -116,20 +104,8 @@ def score_run(
         difficulty=levels,
         history=[f"{each.message} ({each.at})" for each in run.manifest.history],
     )
-    scores = with_intervals(scores, by_task, by_level, bootstrap)
+    scores = with_intervals(scores, judgements, read.cluster_of, difficulty, bootstrap)
     return ScoredRun(run, read, scores, judgements)
-
-
-def _judgements(judging: Judge, selection: Selection, run: Run) -> Chunked[Judgement]:
-    """Every target's judgement, made a chunk at a time."""
-
-    def judged(start: int, stop: int) -> list[Judgement]:
-        questions = list(selection.questions(start, stop))
-        lines = run.lines_of(question.id for question in questions)
-        places = selection.places(start, stop)
-        return [each for each in judge(judging, questions, lines) if each.instance.index in places]
-
-    return Chunked(len(selection), judged)
 
 
 def make_judge(

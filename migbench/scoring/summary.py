@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Any
 
 import msgspec
@@ -12,6 +14,7 @@ from migbench.dialects import Reason
 from migbench.runs.settings import AnnotationSource
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.difficulty import DifficultySplit, Level
+from migbench.scoring.grouping import group_by
 from migbench.scoring.judging import Judgement
 from migbench.scoring.metrics import FIELDS, HIT, METRICS, Metrics
 from migbench.scoring.outcomes import Flag, Outcome
@@ -118,24 +121,22 @@ def summarise_tasks(
     judgements: Iterable[Judgement], tasks: Sequence[str], *, accept_model_errors: bool = False
 ) -> dict[str, TaskScores]:
     """Scores by task, in the order of ``tasks``; those without targets are left out."""
-    tallies = {task: _TaskTally() for task in tasks}
-    for judgement in judgements:
-        tallies[judgement.instance.task].add(judgement)
-    return {task: tally.scores(accept_model_errors) for task, tally in tallies.items() if tally.n}
+    by_task = group_by(judgements, lambda each: each.instance.task)
+    return {
+        task: _task_scores(by_task[task], accept_model_errors) for task in tasks if task in by_task
+    }
 
 
 def summarise_levels(
     judgements: Iterable[Judgement], split: DifficultySplit, *, accept_model_errors: bool = False
 ) -> DifficultyScores:
-    """Figures by level of a split that has every instance judged; all three levels are named."""
-    tallies = {level: _Tally() for level in Level}
-    for judgement in judgements:
-        tallies[split.levels[judgement.instance.id]].add(judgement)
+    """Figures by level of a split that has every instance scored; all three levels are named."""
+    by_level = group_by(judgements, lambda each: split.levels[each.instance.id])
     return DifficultyScores(
         split=split.hash,
         rule=split.rule.name,
         counts=split.counts,
-        levels={level: tally.figures(accept_model_errors) for level, tally in tallies.items()},
+        levels={level: _figures(by_level.get(level, []), accept_model_errors) for level in Level},
     )
 
 
@@ -159,72 +160,43 @@ def macro_average(tasks: Mapping[str, TaskScores]) -> MacroScores:
     )
 
 
-@dataclass
-class _Tally:
-    """Judgements of a group, summed up one by one; their order decides on the IoUs' last digits."""
-
-    n: int = 0
-    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(METRICS, 0.0))
-    counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(METRICS, 0))
-    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-
-    def add(self, judgement: Judgement) -> None:
-        """Count one target."""
-        self.n += 1
-        self.outcomes[judgement.outcome] += 1
-        for name, metric in METRICS.items():
-            value = metric.value(judgement)
-            if value is not None:
-                self.totals[name] += value
-                self.counted[name] += 1
-
-    def figures(self, accept_model_errors: bool) -> Figures:
-        """What the group comes to."""
-        complete = accept_model_errors or not self.outcomes[Outcome.MODEL_ERROR]
-        figures: dict[str, Any] = {
-            FIELDS[name]: (100 if metric.share else 1) * self.totals[name] / self.counted[name]
-            for name, metric in METRICS.items()
-            if complete and self.counted[name]
-        }
-        return Figures(
-            **figures,
-            n=self.n,
-            counted={name: self.counted[name] for name, one in METRICS.items() if one.partial},
-            outcomes=self.outcomes,
-        )
+def _figures(judgements: Sequence[Judgement], accept_model_errors: bool) -> Figures:
+    """What a group of targets comes to."""
+    outcomes = Counter(each.outcome for each in judgements)
+    complete = accept_model_errors or not outcomes[Outcome.MODEL_ERROR]
+    figures: dict[str, Any] = {}
+    counted: dict[str, int] = {}
+    for name, metric in METRICS.items():
+        values = [value for each in judgements if (value := metric.value(each)) is not None]
+        if metric.partial:
+            counted[name] = len(values)
+        if complete and values:
+            # Not `sum`, whose last digits depend on the version of Python.
+            total = reduce(add, values, 0.0)
+            figures[FIELDS[name]] = (100 if metric.share else 1) * total / len(values)
+    return Figures(
+        **figures,
+        n=len(judgements),
+        counted=counted,
+        outcomes={one: outcomes[one] for one in Outcome},
+    )
 
 
-@dataclass
-class _TaskTally(_Tally):
-    """The same for a task, with what only tasks report."""
-
-    flags: dict[Flag, int] = field(default_factory=lambda: dict.fromkeys(Flag, 0))
-    repaired_truths: int = 0
-    named: int = 0
-    named_right: int = 0
-    unreadable: dict[Reason, int] = field(default_factory=dict)
-
-    def add(self, judgement: Judgement) -> None:
-        """Count one target."""
-        super().add(judgement)
-        instance, named_image = judgement.instance, judgement.prediction.named_image
-        for flag in judgement.flags:
-            self.flags[flag] += 1
-        self.repaired_truths += judgement.truth != instance.box
-        if (reason := judgement.prediction.reason) is not None:
-            self.unreadable[reason] = self.unreadable.get(reason, 0) + 1
-        self.named += named_image is not None
-        self.named_right += named_image == instance.target_image
-
-    def scores(self, accept_model_errors: bool) -> TaskScores:
-        """What the task comes to."""
-        return TaskScores(
-            **msgspec.structs.asdict(self.figures(accept_model_errors)),
-            flags=self.flags,
-            repaired_truths=self.repaired_truths,
-            named_images=NamedImages(named=self.named, right=self.named_right),
-            unreadable=self.unreadable,
-        )
+def _task_scores(judgements: Sequence[Judgement], accept_model_errors: bool) -> TaskScores:
+    """The same of a task, with what only tasks report."""
+    flags = Counter(flag for each in judgements for flag in each.flags)
+    reasons = (each.prediction.reason for each in judgements)
+    named = [each for each in judgements if each.prediction.named_image is not None]
+    return TaskScores(
+        **msgspec.structs.asdict(_figures(judgements, accept_model_errors)),
+        flags={flag: flags[flag] for flag in Flag},
+        repaired_truths=sum(each.truth != each.instance.box for each in judgements),
+        named_images=NamedImages(
+            named=len(named),
+            right=sum(each.prediction.named_image == each.instance.target_image for each in named),
+        ),
+        unreadable=dict(Counter(reason for reason in reasons if reason is not None)),
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

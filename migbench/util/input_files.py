@@ -94,12 +94,17 @@ def read_bytes(path: Path, limit: int = LARGE) -> bytes:
 
     A file in UTF-16 is refused by name, since every parser would complain of something else.
     """
+    return read_raw(path, limit).removeprefix(BOM)
+
+
+def read_raw(path: Path, limit: int = LARGE) -> bytes:
+    """The same with its byte order mark, if it has one: the file byte for byte."""
     with open_regular(path, limit) as file:
         content = file.read(limit + 1)
         if len(content) > limit:  # It grows, or its size was not told.
             raise too_large(path, len(content), limit)
     refuse_utf_16(path, content)
-    return content.removeprefix(BOM)
+    return content
 
 
 def read_text(path: Path, limit: int = SMALL) -> str:

@@ -14,7 +14,6 @@ from support.doctor_fakes import ADAPTER
 from migbench.boxes import Box, Convention, Order
 from migbench.checks.doctor import finished
 from migbench.data.annotations import Annotations, Instance, read_annotations
-from migbench.data.chunks import Chunked
 from migbench.messages import ImageFile, Size
 from migbench.mini import render
 from migbench.models.resolving import resolve_model
@@ -242,11 +241,8 @@ def test_no_ground_truth_is_looked_at(
     def elsewhere(run: Run, moved_to: Path | None = None) -> Annotations:
         found = read(run, moved_to)
 
-        def chunk(start: int, stop: int) -> list[Instance]:
-            instances = found.instances[start:stop]
-            return [replace(each, box=Box(0.9, 0.9, 0.8, 2.0)) for each in instances]
-
-        return replace(found, instances=Chunked(len(found.instances), chunk))
+        moved = (replace(each, box=Box(0.9, 0.9, 0.8, 2.0)) for each in found.instances)
+        return replace(found, instances=tuple(moved))
 
     monkeypatch.setattr(finished, "annotations_of", elsewhere)
     assert migbench("doctor", "--run", run, "--images", mini).out == before.out

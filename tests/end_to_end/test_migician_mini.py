@@ -72,11 +72,10 @@ def run(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> migbench.Run:
 
 def hits(run: migbench.Run, plan: migbench.Plan, dialect: Dialect) -> Counter[str]:
     """Hits by task where the stored answers are read in a dialect."""
-    lines = run.lines_of(question.id for question in plan.questions)
     judged = judge(
         Judge(PROTOCOLS["standard"], dialect, find_strategy("direct"), image=plan.data.image),
         plan.questions,
-        lines,
+        run.lines,
     )
     return Counter(each.instance.task for each in judged if each.outcome is Outcome.HIT)
 

@@ -18,10 +18,10 @@ from support.sealed import edit_manifest
 from test_runner import instance, questions
 
 from migbench.asking.questions import Question
-from migbench.checks.verify import sealing
 from migbench.data.annotations import read_annotations
 from migbench.errors import UsageError
 from migbench.mini import render
+from migbench.runs import hash_chain
 from migbench.runs.sharding import Shard, read_shard, share_of
 from migbench.runs.store import ANSWERS, Run, hold, read_lines
 
@@ -286,7 +286,7 @@ def test_a_killed_shard_merges_as_far_as_it_came(ask: Ask, made: Path, tmp_path:
     manifest["seal"] = {
         "lines": 0,
         "link": "",
-        "manifest": sealing.manifest_digest(json.dumps(manifest).encode()),
+        "manifest": hash_chain.manifest_digest(json.dumps(manifest).encode()),
     }
     (killed / "run.json").write_text(json.dumps(manifest))
     *kept, last = stored_lines(killed)

@@ -52,7 +52,7 @@ def diagnose(plan: Plan, run: Run) -> Diagnosis:
     """What the answers to the doctor's scenes show."""
     settings, annotations = run.settings, plan.annotations
     dialect, model = settings.model.dialect, settings.model
-    lines = run.lines_of(question.id for question in plan.questions)
+    lines = run.lines
     found = written(settings, plan.questions, lines)
     clusters = [annotations.cluster_of(each.instance) for each in found]
     speech = listen(found, clusters, dialect)

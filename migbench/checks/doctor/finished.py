@@ -21,7 +21,7 @@ from migbench.dialects import PromptSet
 from migbench.errors import ModelError
 from migbench.messages import ImageFile, Size
 from migbench.models.resolving import Model
-from migbench.runs.selection import Selection
+from migbench.runs.selection import questions_of
 from migbench.runs.store import Run
 from migbench.scoring.scored_run import annotations_of, image_folder
 from migbench.util.plain_text import encodable
@@ -64,7 +64,7 @@ def look_at_run(
     settings = run.settings
     read = annotations_of(run, annotations)
     dialect = settings.model.dialect
-    questions = [each for part in Selection(settings, read).parts() for each in part]
+    questions = questions_of(settings, read)
     lines = run.lines
     found = written(settings, questions, lines)
     clusters = [read.cluster_of(each.instance) for each in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from migbench.runs.findings import Finding, Weight, changed
 from migbench.runs.fingerprints import adapter_file
 from migbench.runs.manifest import Manifest
 from migbench.runs.plan import Plan, make_plan
-from migbench.runs.selection import Selection
+from migbench.runs.selection import questions_of
 from migbench.runs.settings import differences
 from migbench.runs.store import Run
 from migbench.scoring.scored_run import images_of
@@ -140,31 +140,23 @@ def obstacles(manifest: Manifest, plan: Plan) -> list[Finding]:
 
 
 def agreement(first: Run, second: Run, annotations: Annotations) -> Agreement:
-    """Compare the answers of two runs, a chunk at a time."""
-    same = different = only_first = only_second = 0
-    examples: list[str] = []
-    for questions in Selection(first.settings, annotations).parts():
-        ids = [question.id for question in questions]
-        one, other = _texts(first, ids), _texts(second, ids)
-        for place in sorted(one.keys() | other.keys()):
-            if place not in other:
-                only_first += 1
-            elif place not in one:
-                only_second += 1
-            elif one[place] == other[place]:
-                same += 1
-            else:
-                different += 1
-                examples += [place[0]] if len(examples) < 5 else []
+    """Compare the answers of two runs."""
+    asked = {question.id for question in questions_of(first.settings, annotations)}
+    one, other = _texts(first, asked), _texts(second, asked)
+    both = one.keys() & other.keys()
+    different = sorted(place for place in both if one[place] != other[place])
     return Agreement(
-        same=same,
-        different=different,
-        only_first=only_first,
-        only_second=only_second,
-        examples=examples,
+        same=len(both) - len(different),
+        different=len(different),
+        only_first=len(one.keys() - both),
+        only_second=len(other.keys() - both),
+        examples=[question for question, _ in different[:5]],
     )
 
 
-def _texts(run: Run, questions: Iterable[str]) -> dict[tuple[str, int], str]:
-    lines = run.lines_of(questions)
-    return {place: line.text for place, line in lines.items() if line.text is not None}
+def _texts(run: Run, questions: Set[str]) -> dict[tuple[str, int], str]:
+    return {
+        place: line.text
+        for place, line in run.lines.items()
+        if line.text is not None and place[0] in questions
+    }

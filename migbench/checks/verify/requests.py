@@ -10,7 +10,7 @@ from migbench.runs.findings import Finding, changed, remark
 from migbench.runs.plan import strategy_of
 from migbench.runs.replay import replay
 from migbench.runs.runner import request_key
-from migbench.runs.selection import Selection
+from migbench.runs.selection import questions_of
 from migbench.runs.store import AnswerLine
 from migbench.scoring.scored_run import ScoredRun
 
@@ -48,14 +48,10 @@ def _keys(scored: ScoredRun, images: ImageFolder) -> Iterator[tuple[AnswerLine, 
     run = scored.run
     model, prompts = run.settings.model, PromptSet(run.settings.prompts)
     strategy = strategy_of(run.settings)
-    for questions in Selection(run.settings, scored.annotations).parts():
-        lines = run.lines_of(question.id for question in questions)
-        for question in questions:
-            shown = [images.file(name) for name in question.images]
-            for turn, line in replay(strategy(question), question.id, lines):
-                if line is None or line.text is None:
-                    continue
-                request = ask(
-                    model.dialect, turn, shown, prompts=prompts, generation=model.generation
-                )
-                yield line, request_key(model, request)
+    for question in questions_of(run.settings, scored.annotations):
+        shown = [images.file(name) for name in question.images]
+        for turn, line in replay(strategy(question), question.id, run.lines):
+            if line is None or line.text is None:
+                continue
+            request = ask(model.dialect, turn, shown, prompts=prompts, generation=model.generation)
+            yield line, request_key(model, request)

@@ -25,7 +25,7 @@ from migbench.reporting.html.records import (
 )
 from migbench.runs.plan import strategy_of
 from migbench.runs.replay import replay
-from migbench.runs.selection import Selection
+from migbench.runs.selection import questions_of
 from migbench.runs.store import AnswerLine
 from migbench.scoring import DifficultySplit, Judgement
 from migbench.scoring.scored_run import ScoredRun, image_folder
@@ -187,14 +187,11 @@ class _Turns:
         turns = cls(_spans(scored.judgements))
         settings = scored.run.settings
         strategy = strategy_of(settings)
-        for questions in Selection(settings, scored.annotations).parts():
-            lines = scored.run.lines_of(question.id for question in questions)
-            for question in questions:
-                for number, (turn, line) in enumerate(
-                    replay(strategy(question), question.id, lines)
-                ):
-                    if line is not None:
-                        turns._add(question, number, turn, line)
+        for question in questions_of(settings, scored.annotations):
+            asked = replay(strategy(question), question.id, scored.run.lines)
+            for number, (turn, line) in enumerate(asked):
+                if line is not None:
+                    turns._add(question, number, turn, line)
         return turns
 
     def _add(self, question: Question, number: int, turn: Turn, line: AnswerLine) -> None:

@@ -52,9 +52,9 @@ def draw(plot: Plot) -> Drawing:
 
 def _compare(plot: Plot, contrast: Contrast, pair: Pair) -> Comparison:
     def side(run: Subject) -> Side:
-        judgements = (
+        judgements = [
             each for each in run.scored.judgements if each.instance.task in contrast.tasks
-        )
+        ]
         return Side(run.label, run.scores, judgements, run.scored.annotations.cluster_of)
 
     return compare(side(pair.first), side(pair.second), bootstrap=plot.bootstrap, seed=plot.seed)

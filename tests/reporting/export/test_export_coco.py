@@ -229,16 +229,6 @@ def test_a_box_that_coco_cannot_write_is_counted(run: Exportable, tmp_path: Path
 # --- files ----------------------------------------------------------------------------------------
 
 
-def test_the_same_bytes_whatever_the_chunks(
-    run: Exportable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    exported(tmp_path / "whole", run.scored(), images=run.images)
-    monkeypatch.setattr("migbench.data.chunks.CHUNK", 7)
-    exported(tmp_path / "parts", run.scored(), images=run.images)
-    for name in ("instances.json", "results.json"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
 def test_a_folder_that_is_not_empty_is_left_alone(run: Exportable, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="is there already, and not empty; choose another --out"):
