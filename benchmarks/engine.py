@@ -81,7 +81,7 @@ class Work:
         return Outcome(
             engine=engine,
             seconds=run.manifest.wall_seconds or 0.0,
-            tokens_out=sum(line.completion_tokens or 0 for line in lines),
+            tokens_out=sum(line.answer.completion_tokens or 0 for line in lines if line.answer),
             peak_mb=used.peak_mb,
             answers={line.question: line.text or "" for line in lines},
         )

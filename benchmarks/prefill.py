@@ -22,10 +22,11 @@ from pathlib import Path
 from measuring import measured, recorded, table
 
 from migbench.data.annotations import read_annotations
+from migbench.messages import Answer
 from migbench.runs.plan import strategy_of
 from migbench.runs.replay import replay
 from migbench.runs.selection import questions_of
-from migbench.runs.store import AnswerLine, Run
+from migbench.runs.store import Run
 
 HERE = Path(__file__).parent
 EDGE = 224
@@ -142,14 +143,14 @@ def counts(engine: Engine, form: str, out: Path, layout: Layout) -> Counts:
     stored = Run(out)
     shown = prefilled = prompt = cached = requests = 0
     lists: set[tuple[str, ...]] = set()
-    for images, line in answered(stored):
-        if line.cached_tokens is None or line.prompt_tokens is None:
+    for images, answer in answered(stored):
+        if answer.cached_tokens is None or answer.prompt_tokens is None:
             raise RuntimeError(f"{engine.adapter}: says nothing of cached tokens")
         requests += 1
         shown += len(images)
-        prefilled += len(images) - layout.served(line.cached_tokens, len(images), engine.block)
-        prompt += line.prompt_tokens
-        cached += line.cached_tokens
+        prefilled += len(images) - layout.served(answer.cached_tokens, len(images), engine.block)
+        prompt += answer.prompt_tokens
+        cached += answer.cached_tokens
         lists.add(images)
     return Counts(
         adapter=engine.adapter,
@@ -165,17 +166,17 @@ def counts(engine: Engine, form: str, out: Path, layout: Layout) -> Counts:
     )
 
 
-def answered(stored: Run) -> Iterator[tuple[tuple[str, ...], AnswerLine]]:
+def answered(stored: Run) -> Iterator[tuple[tuple[str, ...], Answer]]:
     """Every answer that was asked for, with the images shown. Raises RuntimeError for failures."""
     settings = stored.settings
     strategy = strategy_of(settings)
     annotations = read_annotations(Path(settings.annotations.path))
     for question in questions_of(settings, annotations):
         for turn, line in replay(strategy(question), question.id, stored.lines):
-            if line is None or line.text is None:
+            if line is None or line.answer is None:
                 raise RuntimeError(f"{question.id}: {line.error if line else 'not asked'}")
             if not line.reused:
-                yield tuple(question.images[place] for place in turn.images), line
+                yield tuple(question.images[place] for place in turn.images), line.answer
 
 
 def layout_of(model: Path) -> Layout:

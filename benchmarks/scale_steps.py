@@ -19,13 +19,15 @@ from typing import Any
 import msgspec
 
 from migbench.data.annotations import Instance, read_annotations
+from migbench.messages import Answer
 from migbench.models.resolving import resolve_model
+from migbench.runs.answer_lines import ANSWERS, AnswerLine, encode_line
 from migbench.runs.environment import new_manifest
 from migbench.runs.hash_chain import End
 from migbench.runs.manifest import write_manifest
 from migbench.runs.plan import source_of
 from migbench.runs.run_hash import run_hash
-from migbench.runs.store import ANSWERS, AnswerLine, Run, Settings
+from migbench.runs.store import Run, Settings
 from migbench.runs.stored import stored_findings
 from migbench.scoring.scored_run import score_run
 from migbench.tasks import task_hashes
@@ -54,7 +56,7 @@ def write(small: Path, folder: Path, answers: int, seed: int) -> None:
     end = End()
     with (folder / "run" / ANSWERS).open("wb") as lines:
         for instance in annotations.instances:
-            line, end = end.followed_by(msgspec.json.encode(_answered(instance, draws)))
+            line, end = end.followed_by(encode_line(_answered(instance, draws)))
             lines.write(line)
     complete = msgspec.structs.replace(manifest, status="complete", answered=answers)
     write_manifest(folder / "run", complete, end)
@@ -82,10 +84,9 @@ def _answered(instance: Instance, draws: random.Random) -> AnswerLine:
         question=instance.id,
         key=hashlib.sha256(instance.id.encode()).hexdigest(),
         prompt=instance.question,
-        text=text,
-        prompt_tokens=1500,
-        completion_tokens=20,
-        seconds=draws.uniform(0.1, 2.0),
+        answer=Answer(
+            text, prompt_tokens=1500, completion_tokens=20, seconds=draws.uniform(0.1, 2.0)
+        ),
     )
 
 

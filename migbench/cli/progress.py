@@ -14,8 +14,8 @@ from migbench.runs.plan import Plan
 from migbench.runs.runner import Progress
 from migbench.runs.store import AnswerLine, RunStore
 from migbench.runs.watchdog import seconds_text
-from migbench.scoring import Judge, Outcome, judge
-from migbench.scoring.scored_run import make_judge
+from migbench.scoring import Outcome, Scorer
+from migbench.scoring.scored_run import make_scorer
 
 
 class ProgressBar:
@@ -57,19 +57,19 @@ class ProgressBar:
             bar.write(f"migbench: {message}", file=sys.stderr)
 
         if bar.disable:
-            # Nobody looks: judging would be for nothing.
+            # Nothing shows what scoring would find.
             return Progress(on_slow=on_slow)
 
         @cache
-        def judging() -> Judge:
+        def scorer() -> Scorer:
             # What decides on reading may be known only when the model is loaded.
-            return make_judge(store.settings, self._protocol, self._correction, self._images)
+            return make_scorer(store.settings, self._protocol, self._correction, self._images)
 
         def on_question(question: Question, line: AnswerLine) -> None:
-            for judgement in judge(judging(), [question], store.lines):
+            for sample in scorer().score([question], store.lines):
                 self._targets += 1
-                self._hits += judgement.outcome is Outcome.HIT
-                self._errors += judgement.outcome is Outcome.MODEL_ERROR
+                self._hits += sample.outcome is Outcome.HIT
+                self._errors += sample.outcome is Outcome.MODEL_ERROR
             accuracy = 100 * self._hits / self._targets
             state = f"Acc@0.5 {accuracy:.1f}, errors {self._errors}"
             bar.set_postfix_str(state, refresh=False)

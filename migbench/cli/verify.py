@@ -129,7 +129,7 @@ def show(verification: Verification) -> None:
 def _scores(verification: Verification) -> str:
     if verification.scored is None:
         return ""
-    scores, targets = verification.scored.scores, len(verification.scored.judgements)
+    scores, targets = verification.scored.scores, len(verification.scored.samples)
     figure = "–" if scores.macro.at_50 is None else f"{scores.macro.at_50:.2f}"
     return (
         f"; run {scores.run[:12]}, {targets} targets scored again, AVE {figure} "

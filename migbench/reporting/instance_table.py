@@ -14,9 +14,9 @@ import msgspec
 from migbench.boxes import Box
 from migbench.errors import UsageError
 from migbench.runs.store import AnswerLine
-from migbench.scoring import Judgement
-from migbench.scoring.judging import Lines
+from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun
+from migbench.scoring.scorer import Lines
 from migbench.util import escaping
 from migbench.util.files import replaced
 

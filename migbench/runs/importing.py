@@ -12,6 +12,7 @@ import msgspec
 
 from migbench.data.annotations import Annotations, Instance
 from migbench.errors import DataError, shortened
+from migbench.messages import Answer
 from migbench.models.resolving import Model
 from migbench.runs.environment import new_manifest
 from migbench.runs.plan import source_of
@@ -31,10 +32,8 @@ class Imported:
     """
 
     instance: Instance
-    text: str | None
-    truncated: bool = False
+    answer: Answer | None
     error: str | None = None
-    refused: bool = False
     prompt: str = ""
     question: str | None = None
 
@@ -73,7 +72,7 @@ def read_released(folder: Path, annotations: Annotations) -> Iterator[Imported]:
             )
         for place, (row, instance) in enumerate(zip(rows, instances, strict=True)):
             _check_row(row, instance, annotations.scale, f"{path}: answer {place}")
-            yield Imported(instance, row.answer, prompt=row.question)
+            yield Imported(instance, Answer(row.answer), prompt=row.question)
 
 
 def _released_rows(path: Path) -> list[ReleasedRow]:
@@ -145,7 +144,10 @@ def read_jsonl(path: Path, annotations: Annotations) -> Iterator[Imported]:
         if (line.response is None) == (line.error is None):
             raise DataError(f"{where}: give either 'response' or 'error'")
         seen[instance.id] = number
-        yield Imported(instance, line.response, line.truncated, line.error, line.refused)
+        answer = None
+        if line.response is not None or line.refused:
+            answer = Answer(line.response or "", truncated=line.truncated, refused=line.refused)
+        yield Imported(instance, answer, line.error)
 
 
 def store_import(
@@ -184,12 +186,10 @@ def store_import(
                 AnswerLine(
                     question=each.question or each.instance.id,
                     prompt=each.prompt,
-                    text=each.text,
-                    truncated=each.truncated,
-                    refused=each.refused,
+                    answer=each.answer,
                     error=each.error,
                 )
             )
-        answered = sum(each.text is not None for each in found)
+        answered = sum(each.error is None for each in found)
         store.finish("complete" if answered == questions else "incomplete")
     return len(found)

@@ -61,10 +61,11 @@ def _hash_answers(lines: Iterable[AnswerLine]) -> str:
     encode = msgspec.json.Encoder().encode
     answers: dict[bytes, bytes] = {}
     for line in lines:
-        if line.text is None:
+        answer = line.answer
+        if answer is None or line.text is None:
             continue
         place = [line.question, line.turn]
-        said: list[Any] = [*place, line.prompt, line.text, line.truncated, line.sizes]
-        said += [line.refused] if line.refused else []  # Older runs have no such answers.
+        said: list[Any] = [*place, line.prompt, answer.text, answer.truncated, line.sizes]
+        said += [True] if answer.refused else []  # Older runs have no such answers.
         answers[hashlib.sha256(encode(place)).digest()] = hashlib.sha256(encode(said)).digest()
     return hashlib.sha256(b"".join(answers[place] for place in sorted(answers))).hexdigest()

@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from migbench.asking.dialogue import Dialogue
 from migbench.asking.questions import Question, Strategy, Turn, image_sets
 from migbench.dialects import PromptSet, ask
-from migbench.messages import Adapter, Answer, ImageFile, Request, Size
+from migbench.messages import Adapter, ImageFile, Request, Size
 from migbench.models.boundary import Failure, answer_from, closed
 from migbench.models.resolving import Model
+from migbench.runs.answer_lines import AnswerLine, with_answer
 from migbench.runs.run_log import RunLog
 from migbench.runs.served import ServerRecord
-from migbench.runs.store import AnswerLine, RunStore
+from migbench.runs.store import RunStore
 from migbench.runs.watchdog import SLOW_AFTER, Watchdog
 from migbench.util.daemon_threads import DaemonThreads
-from migbench.util.redaction import redact
 
 GIVE_UP_AFTER = 50
 """Failures in a row, with no answer at all, after which the model is taken to be down."""
@@ -113,18 +114,11 @@ class Runner:
 
     async def _answer_question(self, question: Question) -> AnswerLine:
         """Ask every turn of a question; the line of its last turn."""
-        turns = self.strategy(question)
-        turn = next(turns)
-        number = 0
-        while True:
-            line = await self._answer_turn(question, number, turn)
-            if line.text is None or line.refused:
-                return line
-            try:
-                turn = turns.send(line.text)
-            except StopIteration:
-                return line
-            number += 1
+        dialogue = Dialogue(self.strategy(question))
+        for turn in dialogue:
+            line = await self._answer_turn(question, dialogue.number, turn)
+            dialogue.tell(line.answer)
+        return line
 
     async def _answer_turn(self, question: Question, number: int, turn: Turn) -> AnswerLine:
         blank = AnswerLine(question=question.id, turn=number)
@@ -190,7 +184,7 @@ class Runner:
         try:
             with self._watchdog.request(blank.question):
                 checked = await answer_from(self.adapter, request)
-            line = filled(blank, checked.answer)
+            line = with_answer(blank, checked.answer)
             for remark in checked.remarks:
                 self._log.remark(blank.question, blank.turn, remark)
         except Failure as failure:
@@ -228,17 +222,3 @@ def request_key(model: Model, request: Request) -> str:
     for part in request.identity():
         digest.update(b"\0" + part.encode())
     return digest.hexdigest()
-
-
-def filled(blank: AnswerLine, answer: Answer) -> AnswerLine:
-    """The line of a request, with its answer; secrets in it are taken out."""
-    return msgspec.structs.replace(
-        blank,
-        text=redact(answer.text, is_answer=not answer.refused),
-        truncated=answer.truncated,
-        refused=answer.refused,
-        prompt_tokens=answer.prompt_tokens,
-        cached_tokens=answer.cached_tokens,
-        completion_tokens=answer.completion_tokens,
-        seconds=answer.seconds,
-    )

@@ -21,7 +21,7 @@ from migbench.errors import UsageError
 from migbench.models.resolving import Model, with_known_frame
 from migbench.runs.answer_lines import ANSWERS as ANSWERS
 from migbench.runs.answer_lines import AnswerLine as AnswerLine
-from migbench.runs.answer_lines import raw_lines
+from migbench.runs.answer_lines import encode_line, raw_lines
 from migbench.runs.answer_lines import read_lines as read_lines
 from migbench.runs.findings import Weight
 from migbench.runs.hash_chain import End
@@ -91,7 +91,7 @@ class RunStore(Run):
 
         Raises `OSError` where it cannot be stored whole; nothing of it is then left behind.
         """
-        stored, end = self._end.followed_by(msgspec.json.encode(line))
+        stored, end = self._end.followed_by(encode_line(line))
         self._file.write(stored)
         self._end = end
         _keep(self.lines, line)

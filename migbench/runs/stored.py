@@ -7,9 +7,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
-from migbench.runs.answer_lines import ANSWERS, AnswerLine, raw_lines
+from migbench.runs.answer_lines import ANSWERS, decode_line, raw_lines
 from migbench.runs.findings import Finding, changed, remark, unsealed
 from migbench.runs.hash_chain import Lines, Seal, inspect, manifest_digest
 from migbench.runs.manifest import MANIFEST, MOST_BYTES, Manifest
@@ -110,6 +108,6 @@ def _questions(path: Path, numbers: Sequence[int]) -> dict[int, str]:
     for number, line in enumerate(islice(raw_lines(path), max(numbers)), start=1):
         if number in numbers:
             with suppress(*INVALID):
-                question = msgspec.json.decode(line, type=AnswerLine).question
+                question = decode_line(line).question
                 found[number] = f" ({question})"
     return found

@@ -5,10 +5,10 @@ from migbench.scoring.comparison import Comparison, Paired, compare, compare_gro
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
 from migbench.scoring.intervals import with_intervals
 from migbench.scoring.joining import Side
-from migbench.scoring.judging import Judge, Judgement, judge
 from migbench.scoring.metrics import HIT, METRICS, SHARES
 from migbench.scoring.outcomes import Flag, Outcome
-from migbench.scoring.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol
+from migbench.scoring.protocols import DEFAULT_PROTOCOL, PROTOCOLS
+from migbench.scoring.scorer import HIT_AT, Protocol, SampleScore, Scorer
 from migbench.scoring.summary import (
     Scores,
     TaskScores,
@@ -21,6 +21,7 @@ from migbench.scoring.uncertainty import Interval
 __all__ = [
     "DEFAULT_PROTOCOL",
     "HIT",
+    "HIT_AT",
     "METRICS",
     "PROTOCOLS",
     "SHARES",
@@ -29,19 +30,18 @@ __all__ = [
     "DifficultySplit",
     "Flag",
     "Interval",
-    "Judge",
-    "Judgement",
     "Level",
     "Outcome",
     "Paired",
     "Protocol",
     "Rule",
+    "SampleScore",
+    "Scorer",
     "Scores",
     "Side",
     "TaskScores",
     "compare",
     "compare_groups",
-    "judge",
     "macro_average",
     "read_split",
     "summarise_levels",

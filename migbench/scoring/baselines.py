@@ -35,12 +35,12 @@ def make_split(scored: Sequence[ScoredRun], rule: Rule = LITERAL) -> DifficultyS
         _check_alike(scored[0], each)
         _check_complete(each)
     levels = {}
-    for judgements in zip(*(each.judgements for each in scored), strict=True):
-        instance = judgements[0].instance
-        direct_a, chain_a, direct_b, chain_b = (judgement.iou for judgement in judgements)
+    for samples in zip(*(each.samples for each in scored), strict=True):
+        instance = samples[0].instance
+        direct_a, chain_a, direct_b, chain_b = (sample.iou for sample in samples)
         levels[instance.id] = level(
             images=len(instance.images),
-            hits=[judgement.outcome is Outcome.HIT for judgement in judgements],
+            hits=[sample.outcome is Outcome.HIT for sample in samples],
             gain=rule.gain((chain_a - direct_a, chain_b - direct_b)),
             rule=rule,
         )
@@ -86,14 +86,14 @@ def _check_alike(first: ScoredRun, other: ScoredRun) -> None:
 
 
 def _check_complete(scored: ScoredRun) -> None:
-    judged, known = len(scored.judgements), len(scored.annotations.instances)
-    if judged != known:
+    scored_targets, known = len(scored.samples), len(scored.annotations.instances)
+    if scored_targets != known:
         raise UsageError(
-            f"{scored.run.folder}: is on {judged} of the {known} instances of "
+            f"{scored.run.folder}: is on {scored_targets} of the {known} instances of "
             f"{scored.annotations.path.name}; a difficulty split needs all (no --limit, no --tasks)"
         )
     unanswered = [
-        each.instance.id for each in scored.judgements if each.outcome is Outcome.MODEL_ERROR
+        each.instance.id for each in scored.samples if each.outcome is Outcome.MODEL_ERROR
     ]
     if unanswered:
         raise UsageError(

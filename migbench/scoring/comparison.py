@@ -1,4 +1,4 @@
-"""Two judged runs side by side, target by target: accuracies, their difference, wins and losses.
+"""Two scored runs side by side, target by target: accuracies, their difference, wins and losses.
 
 Model, evaluator and strategy may differ; the targets are the same ones. Wins are targets that the
 second run hits and the first does not, so a task's difference is ``wins - losses`` of its targets.

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from migbench.asking.dialogue import Dialogue
 from migbench.asking.questions import Purpose, Question, Turn
+from migbench.messages import Answer
 from migbench.runs.plan import Plan, strategy_of
 from migbench.runs.replay import replay
 from migbench.runs.selection import questions_of
 from migbench.scoring.scored_run import ScoredRun
 
-IMAGINED_ANSWER = "Image1"
+IMAGINED_ANSWER = Answer("Image1")
 """Stands for every answer; it serves where a step must name an image."""
 
 
@@ -56,14 +58,10 @@ def plan_costs(plan: Plan) -> dict[str, Cost]:
 
 def imagined_turns(plan: Plan, question: Question) -> Iterator[Turn]:
     """The turns of a question, if every answer were the same."""
-    turns = strategy_of(plan.settings)(question)
-    turn = next(turns)
-    while True:
+    dialogue = Dialogue(strategy_of(plan.settings)(question))
+    for turn in dialogue:
         yield turn
-        try:
-            turn = turns.send(IMAGINED_ANSWER)
-        except StopIteration:
-            return
+        dialogue.tell(IMAGINED_ANSWER)
 
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
@@ -95,12 +93,12 @@ def paid_costs(scored: ScoredRun) -> Paid:
     tokens: dict[str, int | None] = dict.fromkeys(TOKENS, 0)
     for question in questions_of(run.settings, scored.annotations):
         for turn, line in replay(strategy(question), question.id, run.lines):
-            if line is None or line.text is None or line.reused:
+            if line is None or line.answer is None or line.text is None or line.reused:
                 continue
             requests += 1
             images_shown += len(turn.images)
             for kind, total in tokens.items():
-                more: int | None = getattr(line, kind)
+                more: int | None = getattr(line.answer, kind)
                 tokens[kind] = None if total is None or more is None else total + more
     return Paid(
         requests=requests,

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from migbench.scoring.bootstrap import Bootstrap, bootstrap_interval, resampled_means
 from migbench.scoring.difficulty import DifficultySplit
 from migbench.scoring.grouping import ClusterOf, group_by
-from migbench.scoring.judging import Judgement
 from migbench.scoring.metrics import HIT, SHARES
+from migbench.scoring.scorer import SampleScore
 from migbench.scoring.summary import Figures, Intervals, Scores
 from migbench.scoring.uncertainty import (
     Floats,
@@ -39,13 +39,13 @@ class Group:
     @classmethod
     def of(
         cls,
-        judgements: Sequence[Judgement],
+        samples: Sequence[SampleScore],
         cluster_of: ClusterOf,
         bootstrap: Bootstrap | None,
         stream: int,
     ) -> Group:
         """Sum, and resample; shares on the same clusters see the same draws."""
-        sums = _sums(judgements, cluster_of)
+        sums = _sums(samples, cluster_of)
         resampled: dict[str, Floats] = {}
         if bootstrap is not None:
             alike: dict[bytes, list[str]] = {}
@@ -90,7 +90,7 @@ def _macro_interval(name: str, groups: Sequence[Group]) -> Interval | None:
 
 def with_intervals(
     scores: Scores,
-    judgements: Sequence[Judgement],
+    samples: Sequence[SampleScore],
     cluster_of: ClusterOf,
     difficulty: DifficultySplit | None = None,
     bootstrap: Bootstrap | None = None,
@@ -101,10 +101,10 @@ def with_intervals(
     split of the scores' levels, if they have any.
     """
 
-    def groups_by(key_of: Callable[[Judgement], Key]) -> dict[Key, Group]:
+    def groups_by(key_of: Callable[[SampleScore], Key]) -> dict[Key, Group]:
         return {
             key: Group.of(group, cluster_of, bootstrap, stream)
-            for stream, (key, group) in enumerate(group_by(judgements, key_of).items())
+            for stream, (key, group) in enumerate(group_by(samples, key_of).items())
         }
 
     tasks = groups_by(lambda each: each.instance.task)
@@ -126,12 +126,12 @@ def with_intervals(
     )
 
 
-def _sums(judgements: Sequence[Judgement], cluster_of: ClusterOf) -> dict[str, Sums]:
+def _sums(samples: Sequence[SampleScore], cluster_of: ClusterOf) -> dict[str, Sums]:
     """Sums by cluster for every share that any of the targets counts for."""
-    clusters = np.array([cluster_of(each.instance) for each in judgements])
+    clusters = np.array([cluster_of(each.instance) for each in samples])
     found: dict[str, Sums] = {}
     for name, metric in SHARES.items():
-        values = np.array([metric.value(each) for each in judgements], dtype=float)
+        values = np.array([metric.value(each) for each in samples], dtype=float)
         counts = ~np.isnan(values)  # What a target does not count for is None, and NaN in arrays.
         if counts.any():
             found[name] = Sums.of(values[counts], clusters[counts])

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from migbench.data.instances import Instance
 from migbench.errors import UsageError
 from migbench.scoring.grouping import ClusterOf
-from migbench.scoring.judging import Judgement
 from migbench.scoring.metrics import HIT, METRICS
 from migbench.scoring.outcomes import Outcome
+from migbench.scoring.scorer import SampleScore
 from migbench.scoring.summary import Scores
 
 
@@ -21,7 +21,7 @@ class Side:
 
     label: str
     scores: Scores
-    judgements: Sequence[Judgement]
+    samples: Sequence[SampleScore]
     cluster_of: ClusterOf
 
 
@@ -49,7 +49,7 @@ def join(
     _refuse_what_differs(first, second)
     ours, theirs = _hits(first, metric), _hits(second, metric)
     groups: dict[str, list[Pair]] = {}
-    for instance in (each.instance for each in first.judgements):
+    for instance in (each.instance for each in first.samples):
         place = instance.index
         if place in ours and place in theirs:
             pair = Pair(ours[place], theirs[place], first.cluster_of(instance))
@@ -69,7 +69,7 @@ def join(
 def _hits(run: Side, metric: str) -> dict[int, Hit]:
     """Whether the run hits each target that counts, by the target's place in the file."""
     found: dict[int, Hit] = {}
-    for each in run.judgements:
+    for each in run.samples:
         place = each.instance.index
         if each.outcome is Outcome.MODEL_ERROR and not run.scores.accepted_model_errors:
             found[place] = None
@@ -79,7 +79,7 @@ def _hits(run: Side, metric: str) -> dict[int, Hit]:
 
 
 def _asked_alone(first: Side, second: Side) -> tuple[int, int]:
-    one, other = ({each.instance.index for each in run.judgements} for run in (first, second))
+    one, other = ({each.instance.index for each in run.samples} for run in (first, second))
     return len(one - other), len(other - one)
 
 
@@ -102,5 +102,5 @@ def _refuse_what_differs(first: Side, second: Side) -> None:
         if not alike:
             raise UsageError(
                 f"{first.label} ({one}) and {second.label} ({other}) are {what}; "
-                "only results on the same targets, judged alike, can be compared"
+                "only results on the same targets, scored alike, can be compared"
             )

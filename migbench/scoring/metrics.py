@@ -1,6 +1,6 @@
 """The metrics: what a target is worth by each of them, and how they stand in scores.
 
-A metric is a function from one target's judgement to a number, or to None where the target does not
+A metric is a function from one target's result to a number, or to None where the target does not
 count for it; a group's figure is the mean over its targets that count. The fields of `Metrics` are
 the registry: a further accuracy is one more line there, and scores, intervals, tables, comparisons
 and their options have it.
@@ -14,8 +14,8 @@ from typing import Annotated, get_type_hints
 
 import msgspec
 
-from migbench.scoring.judging import HIT_AT, Judgement
 from migbench.scoring.outcomes import Outcome
+from migbench.scoring.scorer import HIT_AT, SampleScore
 from migbench.tasks import find_task
 
 
@@ -30,7 +30,7 @@ class Metric:
     """
 
     title: str
-    value: Callable[[Judgement], float | None]
+    value: Callable[[SampleScore], float | None]
     share: bool = True
     partial: bool = False
     threshold: float | None = None
@@ -41,14 +41,14 @@ def accuracy_at(threshold: float) -> Metric:
     return Metric(f"Acc@{threshold}", lambda each: each.iou >= threshold, threshold=threshold)
 
 
-def names_right_image(judgement: Judgement) -> bool | None:
+def names_right_image(sample: SampleScore) -> bool | None:
     """Whether the answer puts the target in the image that holds it; None where that is no matter.
 
     It matters where the form asks for the image, in every answer; and where the question leaves
     the image open, in answers that name one. Targets without an answer do not count.
     """
-    prediction, instance = judgement.prediction, judgement.instance
-    if judgement.outcome is Outcome.MODEL_ERROR:
+    prediction, instance = sample.prediction, sample.instance
+    if sample.outcome is Outcome.MODEL_ERROR:
         return None
     if not prediction.image_wanted:
         if prediction.named_image is None or instance.asked_image is not None:

@@ -1,4 +1,4 @@
-"""Score a stored run: every target's judgement, and the scores made of them."""
+"""Score a stored run: every target's result, and the scores made of them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ from migbench.scoring import (
     PROTOCOLS,
     Bootstrap,
     DifficultySplit,
-    Judge,
-    Judgement,
+    SampleScore,
+    Scorer,
     Scores,
-    judge,
     macro_average,
     summarise_levels,
     summarise_tasks,
@@ -48,7 +47,7 @@ def known_source(source: AnnotationSource, read: Annotations) -> AnnotationSourc
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run with its scores under one protocol, and every target's judgement.
+    """A run with its scores under one protocol, and every target's result.
 
     Judgements are in the annotation file's order.
     """
@@ -56,7 +55,12 @@ class ScoredRun:
     run: Run
     annotations: Annotations
     scores: Scores
-    judgements: Sequence[Judgement]
+    samples: Sequence[SampleScore]
+
+    @property
+    def judgements(self) -> Sequence[SampleScore]:
+        """The same, for modules that are yet to be changed."""
+        return self.samples
 
 
 def score_run(
@@ -81,14 +85,14 @@ def score_run(
     settings = run.settings
     read = annotations_of(run, annotations)
     correction = settings.model.corrections if corrections else None
-    judging = make_judge(settings, protocol, correction, image_folder(run, images))
-    judgements = judge(judging, questions_of(settings, read), run.lines)
+    scorer = make_scorer(settings, protocol, correction, image_folder(run, images))
+    samples = scorer.score(questions_of(settings, read), run.lines)
     order = [spec.key for spec in load_tasks()]
-    tasks = summarise_tasks(judgements, order, accept_model_errors=accept_model_errors)
+    tasks = summarise_tasks(samples, order, accept_model_errors=accept_model_errors)
     levels = None
     if difficulty:
         difficulty.check(read)
-        levels = summarise_levels(judgements, difficulty, accept_model_errors=accept_model_errors)
+        levels = summarise_levels(samples, difficulty, accept_model_errors=accept_model_errors)
     scores = Scores(
         run=run_hash(run),
         model=settings.model.name,
@@ -104,18 +108,18 @@ def score_run(
         difficulty=levels,
         history=[f"{each.message} ({each.at})" for each in run.manifest.history],
     )
-    scores = with_intervals(scores, judgements, read.cluster_of, difficulty, bootstrap)
-    return ScoredRun(run, read, scores, judgements)
+    scores = with_intervals(scores, samples, read.cluster_of, difficulty, bootstrap)
+    return ScoredRun(run, read, scores, samples)
 
 
-def make_judge(
+def make_scorer(
     settings: Settings,
     protocol: str,
     correction: Correction | None,
     images: ImageFolder | None,
-) -> Judge:
-    """The judge of a run under these settings."""
-    return Judge(
+) -> Scorer:
+    """The scorer of a run under these settings."""
+    return Scorer(
         protocol=PROTOCOLS[protocol],
         dialect=settings.model.dialect,
         strategy=strategy_of(settings),

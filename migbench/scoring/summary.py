@@ -1,4 +1,4 @@
-"""From judged targets to scores: per task and macro average, in the JSON that migbench writes."""
+"""From scored targets to scores: per task and macro average, in the JSON that migbench writes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from migbench.runs.settings import AnnotationSource
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.difficulty import DifficultySplit, Level
 from migbench.scoring.grouping import group_by
-from migbench.scoring.judging import Judgement
 from migbench.scoring.metrics import FIELDS, HIT, METRICS, Metrics
 from migbench.scoring.outcomes import Flag, Outcome
+from migbench.scoring.scorer import SampleScore
 from migbench.scoring.uncertainty import Interval
 
 THRESHOLDS = tuple(each.threshold for each in METRICS.values() if each.threshold is not None)
@@ -118,20 +118,20 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise_tasks(
-    judgements: Iterable[Judgement], tasks: Sequence[str], *, accept_model_errors: bool = False
+    samples: Iterable[SampleScore], tasks: Sequence[str], *, accept_model_errors: bool = False
 ) -> dict[str, TaskScores]:
     """Scores by task, in the order of ``tasks``; those without targets are left out."""
-    by_task = group_by(judgements, lambda each: each.instance.task)
+    by_task = group_by(samples, lambda each: each.instance.task)
     return {
         task: _task_scores(by_task[task], accept_model_errors) for task in tasks if task in by_task
     }
 
 
 def summarise_levels(
-    judgements: Iterable[Judgement], split: DifficultySplit, *, accept_model_errors: bool = False
+    samples: Iterable[SampleScore], split: DifficultySplit, *, accept_model_errors: bool = False
 ) -> DifficultyScores:
     """Figures by level of a split that has every instance scored; all three levels are named."""
-    by_level = group_by(judgements, lambda each: split.levels[each.instance.id])
+    by_level = group_by(samples, lambda each: split.levels[each.instance.id])
     return DifficultyScores(
         split=split.hash,
         rule=split.rule.name,
@@ -160,14 +160,14 @@ def macro_average(tasks: Mapping[str, TaskScores]) -> MacroScores:
     )
 
 
-def _figures(judgements: Sequence[Judgement], accept_model_errors: bool) -> Figures:
+def _figures(samples: Sequence[SampleScore], accept_model_errors: bool) -> Figures:
     """What a group of targets comes to."""
-    outcomes = Counter(each.outcome for each in judgements)
+    outcomes = Counter(each.outcome for each in samples)
     complete = accept_model_errors or not outcomes[Outcome.MODEL_ERROR]
     figures: dict[str, Any] = {}
     counted: dict[str, int] = {}
     for name, metric in METRICS.items():
-        values = [value for each in judgements if (value := metric.value(each)) is not None]
+        values = [value for each in samples if (value := metric.value(each)) is not None]
         if metric.partial:
             counted[name] = len(values)
         if complete and values:
@@ -176,21 +176,21 @@ def _figures(judgements: Sequence[Judgement], accept_model_errors: bool) -> Figu
             figures[FIELDS[name]] = (100 if metric.share else 1) * total / len(values)
     return Figures(
         **figures,
-        n=len(judgements),
+        n=len(samples),
         counted=counted,
         outcomes={one: outcomes[one] for one in Outcome},
     )
 
 
-def _task_scores(judgements: Sequence[Judgement], accept_model_errors: bool) -> TaskScores:
+def _task_scores(samples: Sequence[SampleScore], accept_model_errors: bool) -> TaskScores:
     """The same of a task, with what only tasks report."""
-    flags = Counter(flag for each in judgements for flag in each.flags)
-    reasons = (each.prediction.reason for each in judgements)
-    named = [each for each in judgements if each.prediction.named_image is not None]
+    flags = Counter(flag for each in samples for flag in each.flags)
+    reasons = (each.prediction.reason for each in samples)
+    named = [each for each in samples if each.prediction.named_image is not None]
     return TaskScores(
-        **msgspec.structs.asdict(_figures(judgements, accept_model_errors)),
+        **msgspec.structs.asdict(_figures(samples, accept_model_errors)),
         flags={flag: flags[flag] for flag in Flag},
-        repaired_truths=sum(each.truth != each.instance.box for each in judgements),
+        repaired_truths=sum(each.truth != each.instance.box for each in samples),
         named_images=NamedImages(
             named=len(named),
             right=sum(each.prediction.named_image == each.instance.target_image for each in named),

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.judging import instance
+from support.answer_lines import answer_line
+from support.sample_scores import instance
 
 from migbench.asking.evaluators import EVALUATORS
 from migbench.asking.questions import Asked, Question
@@ -19,11 +20,11 @@ from migbench.boxes import Box
 from migbench.data.annotations import Annotations, Instance
 from migbench.dialects import FoundBox, find_dialect
 from migbench.runs.store import AnswerLine
-from migbench.scoring import PROTOCOLS, Judge, Judgement, Outcome, judge
+from migbench.scoring import PROTOCOLS, Outcome, SampleScore, Scorer
 from migbench.scoring.matching import match_boxes
 from migbench.tasks import Noun
 
-JUDGE = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), find_strategy("direct"))
+SCORER = Scorer(PROTOCOLS["standard"], find_dialect("qwen2-vl"), find_strategy("direct"))
 
 
 def target(image: int, box: Box) -> Instance:
@@ -48,14 +49,16 @@ def asked_at_once(targets: Sequence[Instance] = TARGETS) -> Question:
     return question
 
 
-def judged(text: str, targets: Sequence[Instance] = TARGETS, **line: object) -> list[Judgement]:
+def sample_score(
+    text: str, targets: Sequence[Instance] = TARGETS, **line: object
+) -> list[SampleScore]:
     question = asked_at_once(targets)
-    lines = {(question.id, 0): AnswerLine(question=question.id, text=text, **line)}  # type: ignore[arg-type]
-    return judge(JUDGE, [question], lines)
+    lines = {(question.id, 0): answer_line(question.id, text=text, **line)}  # type: ignore[arg-type]
+    return SCORER.score([question], lines)
 
 
 def outcomes(text: str, **line: object) -> list[str]:
-    return [str(judgement.outcome) for judgement in judged(text, **line)]
+    return [str(sample.outcome) for sample in sample_score(text, **line)]
 
 
 # --- Questions -----------------------------------------------------------------------------------
@@ -124,7 +127,8 @@ def test_duplicate_instances_share_a_box(original: Annotations) -> None:
 
 def test_an_instance_missing_from_the_data_changes_no_label() -> None:
     assert [
-        each.outcome for each in judged(f"Image-1: {A} Image-3: {C}", [TARGETS[0], TARGETS[2]])
+        each.outcome
+        for each in sample_score(f"Image-1: {A} Image-3: {C}", [TARGETS[0], TARGETS[2]])
     ] == [
         Outcome.HIT,
         Outcome.HIT,
@@ -160,9 +164,9 @@ def test_a_truncated_answer_keeps_its_complete_boxes() -> None:
 
 
 def test_boxes_too_many_are_flagged_and_change_no_hit() -> None:
-    judgements = judged(f"{A}\n{B}\n{C}\n{A}")
-    assert [each.outcome for each in judgements] == [Outcome.HIT] * 3
-    assert all("extra_boxes" in each.flags for each in judgements)
+    samples = sample_score(f"{A}\n{B}\n{C}\n{A}")
+    assert [each.outcome for each in samples] == [Outcome.HIT] * 3
+    assert all("extra_boxes" in each.flags for each in samples)
 
 
 def test_of_one_image_named_twice_the_first_box_counts() -> None:
@@ -204,22 +208,22 @@ def test_region_answers_are_matched_by_region() -> None:
         )
         for number, each in enumerate(TARGETS, start=1)
     ]
-    labelled = judged(f"Region-3: {C} Region-1: {A} the second region: {B}", regions)
+    labelled = sample_score(f"Region-3: {C} Region-1: {A} the second region: {B}", regions)
     assert [each.outcome for each in labelled] == [Outcome.HIT] * 3
     assert not any(each.flags for each in labelled)
 
 
 def test_pixels_without_labels_are_those_of_the_image_whose_turn_it_is() -> None:
-    pixels = replace(JUDGE, dialect=find_dialect("qwen2.5-vl"))
+    pixels = replace(SCORER, dialect=find_dialect("qwen2.5-vl"))
     question = asked_at_once()
     sizes = [(280, 280), (560, 280), (280, 560)]
     written = [
         [round(edge * side) for edge, side in zip(box, (*size, *size), strict=True)]
         for box, size in zip(BOXES, sizes, strict=True)
     ]
-    line = AnswerLine(question=question.id, text=" ".join(map(str, written)), sizes=sizes)
-    judgements = judge(pixels, [question], {(question.id, 0): line})
-    assert [each.outcome for each in judgements] == [Outcome.HIT] * 3
+    line = answer_line(question.id, text=" ".join(map(str, written)), sizes=sizes)
+    samples = pixels.score([question], {(question.id, 0): line})
+    assert [each.outcome for each in samples] == [Outcome.HIT] * 3
 
 
 # --- Laws ----------------------------------------------------------------------------------------
@@ -250,9 +254,9 @@ def test_each_box_is_used_once_at_most(labels: list[int | None], count: int) -> 
 def test_a_perfect_model_scores_a_hundred_in_both_forms(form: str, original: Annotations) -> None:
     questions = list(EVALUATORS[form](original.instances))
     lines = {(question.id, 0): _perfect(question) for question in questions}
-    judgements = judge(JUDGE, questions, lines)
-    assert len(judgements) == len(original.instances)
-    assert {each.outcome for each in judgements} == {Outcome.HIT}
+    samples = SCORER.score(questions, lines)
+    assert len(samples) == len(original.instances)
+    assert {each.outcome for each in samples} == {Outcome.HIT}
 
 
 def _perfect(question: Question) -> AnswerLine:
@@ -260,4 +264,4 @@ def _perfect(question: Question) -> AnswerLine:
     for asked in question.asked:
         x1, y1, x2, y2 = (round(1000 * edge) for edge in asked.instances[0].box.repaired())
         boxes.append(f"{asked.noun.capitalize()}-{asked.number}: ({x1},{y1}),({x2},{y2})")
-    return AnswerLine(question=question.id, text="\n".join(itertools.chain(reversed(boxes))))
+    return answer_line(question.id, text="\n".join(itertools.chain(reversed(boxes))))

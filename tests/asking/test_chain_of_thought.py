@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.judging import instance
+from support.answer_lines import answer_line
+from support.sample_scores import instance
 
 from migbench.asking.evaluators import EVALUATORS
 from migbench.asking.questions import Purpose, Question, Strategy, Turn
@@ -19,8 +20,7 @@ from migbench.boxes import Box
 from migbench.data.annotations import Annotations, Instance
 from migbench.dialects import PromptSet, ask, find_dialect
 from migbench.messages import ImageFile
-from migbench.runs.store import AnswerLine
-from migbench.scoring import PROTOCOLS, Judge, Judgement, Outcome, judge, summarise_tasks
+from migbench.scoring import PROTOCOLS, Outcome, SampleScore, Scorer, summarise_tasks
 from migbench.tasks import load_tasks
 
 RIGHT = "(200,200),(600,600)"
@@ -154,28 +154,28 @@ def test_group_grounding_looks_where_step_1_says_else_at_the_first(said: str, sh
 # --- Scoring -------------------------------------------------------------------------------------
 
 
-def judged(target: Instance, *texts: str, strategy: str = "cot") -> Judgement:
-    judging = Judge(
+def sample_score(target: Instance, *texts: str, strategy: str = "cot") -> SampleScore:
+    scorer = Scorer(
         PROTOCOLS["standard"], find_dialect("qwen2-vl"), find_strategy(strategy, "paper"), strategy
     )
     (question,) = polled(target)
     lines = {
-        (question.id, turn): AnswerLine(question=question.id, turn=turn, text=text)
+        (question.id, turn): answer_line(question.id, turn=turn, text=text)
         for turn, text in enumerate(texts)
     }
-    (judgement,) = judge(judging, [question], lines)
-    return judgement
+    (sample,) = scorer.score([question], lines)
+    return sample
 
 
 def test_step_2_decides_and_step_1_alone_is_no_answer() -> None:
-    assert judged(instance(), "A dog at (1,2),(3,4)", RIGHT).outcome is Outcome.HIT
-    assert judged(instance(), RIGHT).outcome is Outcome.MODEL_ERROR
+    assert sample_score(instance(), "A dog at (1,2),(3,4)", RIGHT).outcome is Outcome.HIT
+    assert sample_score(instance(), RIGHT).outcome is Outcome.MODEL_ERROR
 
 
 def test_step_1s_image_is_told_apart_from_step_2s_box() -> None:
-    right = judged(GROUP, "Image3.", RIGHT)
-    wrong = judged(GROUP, "Image1.", RIGHT)
-    fallen_back = judged(GROUP, "I can not tell.", RIGHT)
+    right = sample_score(GROUP, "Image3.", RIGHT)
+    wrong = sample_score(GROUP, "Image1.", RIGHT)
+    fallen_back = sample_score(GROUP, "I can not tell.", RIGHT)
     assert [each.prediction.named_image for each in (right, wrong, fallen_back)] == [2, 0, None]
     assert [each.flags for each in (right, wrong, fallen_back)] == [
         (),
@@ -189,21 +189,21 @@ def test_step_1s_image_is_told_apart_from_step_2s_box() -> None:
 
 def test_an_image_shown_alone_needs_no_label() -> None:
     text = f"Image-1: {RIGHT}"
-    assert judged(instance(), "A dog", text).outcome is Outcome.HIT
-    assert judged(instance(), "A dog", text).flags == ()
+    assert sample_score(instance(), "A dog", text).outcome is Outcome.HIT
+    assert sample_score(instance(), "A dog", text).flags == ()
 
 
 def test_the_script_drops_signs_and_crosses_from_step_2_of_some_families() -> None:
     (question,) = polled(instance())
     lines = {
-        (question.id, 0): AnswerLine(question=question.id, text="A dog"),
-        (question.id, 1): AnswerLine(question=question.id, turn=1, text="(-200,x200),(600,600)"),
+        (question.id, 0): answer_line(question.id, text="A dog"),
+        (question.id, 1): answer_line(question.id, turn=1, text="(-200,x200),(600,600)"),
     }
     for strategy, outcome in (("cot", Outcome.HIT), ("mcot", Outcome.UNREADABLE)):
-        judging = Judge(
+        scorer = Scorer(
             PROTOCOLS["released"], find_dialect("qwen2-vl"), find_strategy(strategy), strategy
         )
-        assert judge(judging, [question], lines)[0].outcome is outcome
+        assert scorer.score([question], lines)[0].outcome is outcome
 
 
 def test_the_last_turn_that_grounds_a_box_decides_on_it() -> None:
@@ -212,25 +212,25 @@ def test_the_last_turn_that_grounds_a_box_decides_on_it() -> None:
         yield Turn(Purpose.GROUND, f"You said {answer}. Answer again.", (0, 1, 2), (0,))
 
     (question,) = polled(instance())
-    judging = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), verify)
-    wrong, right = (AnswerLine(question=question.id, text=text) for text in ("(1,1),(2,2)", RIGHT))
-    failed = AnswerLine(question=question.id, error="server error")
+    scorer = Scorer(PROTOCOLS["standard"], find_dialect("qwen2-vl"), verify)
+    wrong, right = (answer_line(question.id, text=text) for text in ("(1,1),(2,2)", RIGHT))
+    failed = answer_line(question.id, error="server error")
     for second, outcome in ((right, Outcome.HIT), (failed, Outcome.MODEL_ERROR)):
         lines = {(question.id, 0): wrong, (question.id, 1): second}
-        assert judge(judging, [question], lines)[0].outcome is outcome
+        assert scorer.score([question], lines)[0].outcome is outcome
 
 
 def test_a_failure_on_the_way_costs_only_the_boxes_from_there_on() -> None:
     (question,) = EVALUATORS["all-at-once"](common_objects())
-    judging = Judge(
+    scorer = Scorer(
         PROTOCOLS["standard"], find_dialect("qwen2-vl"), find_strategy("cot", "paper"), "cot"
     )
     lines = {
-        (question.id, 0): AnswerLine(question=question.id, text="A dog"),
-        (question.id, 1): AnswerLine(question=question.id, text="(0,100),(200,400)"),
-        (question.id, 2): AnswerLine(question=question.id, error="server error"),
+        (question.id, 0): answer_line(question.id, text="A dog"),
+        (question.id, 1): answer_line(question.id, text="(0,100),(200,400)"),
+        (question.id, 2): answer_line(question.id, error="server error"),
     }
-    outcomes = [each.outcome for each in judge(judging, [question], lines)]
+    outcomes = [each.outcome for each in scorer.score([question], lines)]
     assert outcomes == [Outcome.HIT, Outcome.MODEL_ERROR, Outcome.MODEL_ERROR]
 
 

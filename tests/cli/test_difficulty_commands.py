@@ -89,7 +89,7 @@ def test_scores_by_level(runs: tuple[Run, ...], split: Path, tmp_path: Path) -> 
     made = read_split(split)
     run = score_run(runs[1])
     for one in Level:
-        group = [each for each in run.judgements if made.levels[each.instance.id] is one]
+        group = [each for each in run.samples if made.levels[each.instance.id] is one]
         figures = difficulty["levels"][one.value]
         assert figures["n"] == len(group) == made.counts[one] > 0
         right = sum(each.iou >= 0.5 for each in group)

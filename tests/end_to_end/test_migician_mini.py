@@ -18,7 +18,7 @@ from migbench.boxes import Order
 from migbench.dialects import Dialect
 from migbench.mini import render
 from migbench.models.resolving import Overrides
-from migbench.scoring import PROTOCOLS, Judge, Outcome, judge
+from migbench.scoring import PROTOCOLS, Outcome, Scorer
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -72,18 +72,16 @@ def run(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> migbench.Run:
 
 def hits(run: migbench.Run, plan: migbench.Plan, dialect: Dialect) -> Counter[str]:
     """Hits by task where the stored answers are read in a dialect."""
-    judged = judge(
-        Judge(PROTOCOLS["standard"], dialect, find_strategy("direct"), image=plan.data.image),
-        plan.questions,
-        run.lines,
-    )
-    return Counter(each.instance.task for each in judged if each.outcome is Outcome.HIT)
+    strategy = find_strategy("direct")
+    scorer = Scorer(PROTOCOLS["standard"], dialect, strategy, image=plan.data.image)
+    samples = scorer.score(plan.questions, run.lines)
+    return Counter(each.instance.task for each in samples if each.outcome is Outcome.HIT)
 
 
 def test_the_accuracy_is_reproduced_exactly(run: migbench.Run) -> None:
     scored = migbench.score_run(run)
-    found = Counter(each.instance.task for each in scored.judgements if each.outcome is Outcome.HIT)
-    assert len(scored.judgements) == 100
+    found = Counter(each.instance.task for each in scored.samples if each.outcome is Outcome.HIT)
+    assert len(scored.samples) == 100
     assert dict(found) == {task: count for task, count in HITS.items() if count}
     assert scored.scores.macro.at_50 == pytest.approx(TOTAL)
 
@@ -119,5 +117,5 @@ def test_images_shown_wrongly_cost_it(mini: Path, tmp_path: Path, adapter: str) 
     plan = plan_with(mini, Overrides(adapter=faulty, settings={"dtype": "float32"}))
     migbench.execute(plan, tmp_path / "faulty")
     scored = migbench.score_run(migbench.Run(tmp_path / "faulty"))
-    found = sum(each.outcome is Outcome.HIT for each in scored.judgements)
+    found = sum(each.outcome is Outcome.HIT for each in scored.samples)
     assert found < COSTLY * TOTAL

@@ -18,7 +18,7 @@ from tenacity import wait_none
 from migbench.asking.evaluators import EVALUATORS
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.errors import UsageError
-from migbench.messages import ImageFile
+from migbench.messages import Answer, ImageFile
 from migbench.models.resolving import Overrides, resolve_model
 from migbench.runs.importing import Imported, read_released, store_import
 from migbench.runs.store import Run
@@ -62,7 +62,9 @@ def stored(
 ) -> ScoredRun:
     """The same answers, scored by migbench."""
     questions = EVALUATORS[evaluator](annotations.instances)
-    imported = [Imported(each.targets[0], answers[each.id], question=each.id) for each in questions]
+    imported = [
+        Imported(each.targets[0], Answer(answers[each.id]), question=each.id) for each in questions
+    ]
     model = resolve_model("replayed", Overrides(adapter="imported", dialect=dialect()))
     store_import(imported, model, annotations, out, "test", evaluator)
     return score_run(Run(out), protocol=protocol)

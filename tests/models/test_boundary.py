@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import numpy
 import pytest
 from hypothesis import given
@@ -25,8 +24,7 @@ from migbench.errors import ModelError
 from migbench.messages import Answer, Request
 from migbench.models.boundary import Failure, answer_from, called, checked_answer, closed
 from migbench.models.event_loop import EventLoop
-from migbench.runs.runner import filled
-from migbench.runs.store import AnswerLine
+from migbench.runs.answer_lines import AnswerLine, decode_line, encode_line, with_answer
 from migbench.util.plain_text import (
     LONGEST_MESSAGE,
     LONGEST_TRACEBACK,
@@ -64,8 +62,8 @@ def ask(say: Callable[[], Any]) -> Answer:
 def test_any_text_can_be_stored_and_comes_back(text: str) -> None:
     answer = checked_answer(text).answer
     assert type(answer.text) is str
-    line = filled(AnswerLine(question="q"), answer)
-    assert msgspec.json.decode(msgspec.json.encode(line), type=AnswerLine) == line
+    line = with_answer(AnswerLine(question="q"), answer)
+    assert decode_line(encode_line(line)) == line
 
 
 @given(st.text(st.characters(codec="utf-8")))

@@ -20,7 +20,7 @@ from support.synthetic_runs import stored
 from migbench.boxes import Box
 from migbench.data.annotations import read_annotations
 from migbench.reporting.instance_table import write_instances
-from migbench.scoring import Judgement
+from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun, score_run
 
 GROUP = record(
@@ -98,7 +98,7 @@ def test_pandas_reads_an_equal_frame(scored: ScoredRun, tmp_path: Path) -> None:
 def test_a_columns_type_does_not_depend_on_what_it_holds(scored: ScoredRun, tmp_path: Path) -> None:
     types = []
     for judgements in (scored.judgements, scored.judgements[:1], scored.judgements[-1:], ()):
-        write_instances(tmp_path / "rows.parquet", replace(scored, judgements=judgements))
+        write_instances(tmp_path / "rows.parquet", replace(scored, samples=judgements))
         frame = pandas.read_parquet(tmp_path / "rows.parquet", dtype_backend="pyarrow")
         assert len(frame) == len(judgements)
         types.append([str(kind) for kind in frame.dtypes])
@@ -117,7 +117,7 @@ def test_whatever_a_model_says_comes_back(
     first = scored.judgements[0]
     assert first.line is not None
     said = replace(first, line=msgspec.structs.replace(first.line, text=text))
-    changed = replace(scored, judgements=(said,))
+    changed = replace(scored, samples=(said,))
     for ending in ("parquet", "csv"):
         write_instances(folder / f"said.{ending}", changed)
     assert list(pandas.read_parquet(folder / "said.parquet").answer) == [text]
@@ -145,7 +145,7 @@ def test_a_table_that_could_not_be_written_leaves_the_old_one(
     path = tmp_path / "rows.csv"
     write_instances(path, scored)
     before = path.read_bytes()
-    broken = replace(scored, judgements=(*scored.judgements, None))  # type: ignore[arg-type]
+    broken = replace(scored, samples=(*scored.judgements, None))  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
         write_instances(path, broken)
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [before]
@@ -157,5 +157,5 @@ def test_an_answer_of_megabytes_fits(scored: ScoredRun, tmp_path: Path) -> None:
         for one in scored.judgements
         if one.line is not None
     ]
-    write_instances(tmp_path / "rows.parquet", replace(scored, judgements=(*said, *said)))
+    write_instances(tmp_path / "rows.parquet", replace(scored, samples=(*said, *said)))
     assert set(pandas.read_parquet(tmp_path / "rows.parquet").answer.str.len()) == {2_500_000}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.answer_lines import answer_line
 
 from migbench.errors import DataError, UsageError
 from migbench.models.resolving import resolve_model
@@ -40,7 +41,7 @@ def manifest(**changes: object) -> Manifest:
 
 
 def line(question: str, text: str | None = "(1,2),(3,4)", **fields: object) -> AnswerLine:
-    return AnswerLine(question=question, key=f"key-{question}", text=text, **fields)  # type: ignore[arg-type]
+    return answer_line(question, text, key=f"key-{question}", **fields)  # type: ignore[arg-type]
 
 
 def test_an_answer_is_on_disk_as_soon_as_it_is_stored(tmp_path: Path) -> None:

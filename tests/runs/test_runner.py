@@ -22,7 +22,7 @@ from migbench.messages import Answer, ImageFile, ModelError, Request
 from migbench.models.resolving import Model, resolve_model
 from migbench.runs.runner import GIVE_UP_AFTER, Progress, Runner, by_image_set
 from migbench.runs.store import AnswerLine, Run, RunStore, open_run
-from migbench.scoring import PROTOCOLS, Judge, Outcome, judge
+from migbench.scoring import PROTOCOLS, Outcome, Scorer
 
 
 def instance(number: int, image_set: str = "s") -> Instance:
@@ -132,9 +132,11 @@ def test_what_a_filter_refused_ends_its_question_and_is_not_asked_again(tmp_path
     # Step 1 asks for the same words three times.
     assert (len(first.asked), len(again.asked), progress.failed) == (1, 0, 0)
     lines = Run(tmp_path).lines
-    assert {(line.turn, line.refused) for line in lines.values()} == {(0, True)}
-    judging = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), chain, "mcot")
-    assert {each.outcome for each in judge(judging, asked, lines)} == {Outcome.REFUSED}
+    assert {(line.turn, line.answer and line.answer.refused) for line in lines.values()} == {
+        (0, True)
+    }
+    scorer = Scorer(PROTOCOLS["standard"], find_dialect("qwen2-vl"), chain, "mcot")
+    assert {each.outcome for each in scorer.score(asked, lines)} == {Outcome.REFUSED}
 
 
 def test_a_failure_is_recorded_with_its_reason_and_asked_again_later(tmp_path: Path) -> None:
@@ -347,7 +349,9 @@ def test_answers_that_cannot_be_read_back_are_not_written(tmp_path: Path) -> Non
     assert lines["diff-0", 0].error == "TypeError: the answer's text is int, not str"
     for number in range(1, 6):
         line = lines[f"diff-{number}", 0]
-        assert (line.text, line.prompt_tokens, line.completion_tokens) == ("said", None, 7)
+        assert line.answer is not None
+        known = line.answer.text, line.answer.prompt_tokens, line.answer.completion_tokens
+        assert known == ("said", None, 7)
     log = (tmp_path / "run.log").read_text("utf-8")
     assert "diff-2 turn 0: prompt_tokens is left out of the answer: str is no measurement" in log
 

@@ -9,14 +9,15 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.answer_lines import answer_line
 from test_run_store import line, manifest
 
 from migbench.errors import UsageError
 from migbench.models.credentials import refuse_secrets
 from migbench.models.resolving import resolve_model
+from migbench.runs.answer_lines import AnswerLine, decode_line, encode_line
 from migbench.runs.hash_chain import End, Lines, inspect, manifest_digest
 from migbench.runs.run_hash import content_hash
-from migbench.runs.store import AnswerLine
 
 TEXTS = st.lists(st.text(max_size=8), min_size=1, max_size=6)
 
@@ -25,7 +26,7 @@ def linked(texts: list[str]) -> tuple[list[bytes], End]:
     """Lines as a run stores them, and their end."""
     end, lines = End(), []
     for number, text in enumerate(texts):
-        stored, end = end.followed_by(msgspec.json.encode(line(f"q{number}", text)))
+        stored, end = end.followed_by(encode_line(line(f"q{number}", text)))
         lines.append(stored)
     return lines, end
 
@@ -43,7 +44,7 @@ def holds(found: Lines, end: End) -> bool:
 def test_what_was_stored_holds_and_is_read_as_before(texts: list[str]) -> None:
     lines, end = linked(texts)
     assert holds(inspect(lines, end.lines), end)
-    assert [msgspec.json.decode(each, type=AnswerLine).text for each in lines] == texts
+    assert [decode_line(each).text for each in lines] == texts
 
 
 @given(TEXTS, st.data())
@@ -94,7 +95,7 @@ def test_links_go_on_where_a_file_ends() -> None:
 
 def test_lines_without_links_before_the_first_are_unsealed_and_between_changed() -> None:
     lines, _ = linked(list("ab"))
-    bare = msgspec.json.encode(line("old")) + b"\n"
+    bare = encode_line(line("old")) + b"\n"
     found = inspect([bare, bare, *lines])
     assert (found.unsealed, found.changed, found.displaced) == (2, [], [])
     found = inspect([lines[0], bare, lines[1]])
@@ -116,7 +117,7 @@ def test_a_manifests_digest_is_its_contents_without_the_seal() -> None:
 
 ANSWERS = st.lists(
     st.builds(
-        AnswerLine,
+        answer_line,
         question=st.sampled_from("abc"),
         turn=st.integers(0, 1),
         text=st.none() | st.text(max_size=4),
@@ -169,7 +170,7 @@ def test_what_was_asked_or_said_differently_changes_the_hash(
     changes: dict[str, object],
 ) -> None:
     one = line("a")
-    other = msgspec.structs.replace(one, **changes)
+    other = line(**{"question": "a"} | changes)
     assert content_hash(manifest(), [one]) != content_hash(manifest(), [other])
 
 

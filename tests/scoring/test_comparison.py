@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.judging import RIGHT, TRUTH, WRONG, instance, judged, scores_of
+from support.sample_scores import RIGHT, TRUTH, WRONG, instance, sample_score, scores_of
 
 from migbench.errors import UsageError
 from migbench.runs.settings import AnnotationSource
 from migbench.scoring import (
     Comparison,
-    Judgement,
     Outcome,
+    SampleScore,
     Side,
     compare,
     compare_groups,
@@ -26,7 +26,7 @@ from migbench.scoring import (
 
 TASKS = ("diff", "region", "object_tracking")
 ANSWERS = {True: RIGHT, False: WRONG, None: None}
-ANSWERED: dict[tuple[str, bool | None], Judgement] = {}
+ANSWERED: dict[tuple[str, bool | None], SampleScore] = {}
 
 Marks = Sequence[tuple[str, bool | None]]
 """Every target's task, and whether it is hit; None where it has no answer."""
@@ -34,13 +34,13 @@ Marks = Sequence[tuple[str, bool | None]]
 
 def side(label: str, marks: Marks, *, accept: bool = False, skip: int = 0, **changes: Any) -> Side:
     """A run with these results; its first ``skip`` targets were not asked for."""
-    judgements = [
-        judged(ANSWERS[hit], target=instance(id=f"target-{number}", index=number, task=task))
+    samples = [
+        sample_score(ANSWERS[hit], target=instance(id=f"target-{number}", index=number, task=task))
         for number, (task, hit) in enumerate(marks)
     ][skip:]
-    tasks = summarise_tasks(judgements, TASKS, accept_model_errors=accept)
+    tasks = summarise_tasks(samples, TASKS, accept_model_errors=accept)
     scores = scores_of(tasks, model=label, accepted_model_errors=accept, **changes)
-    return Side(label, scores, judgements, lambda target: target.index)
+    return Side(label, scores, samples, lambda target: target.index)
 
 
 def two(first: Marks, second: Marks, **options: Any) -> Comparison:
@@ -193,22 +193,22 @@ results = st.lists(
 
 
 def quick(label: str, marks: Marks, accept: bool) -> Side:
-    """As `side`, from judgements that need no answer to be read."""
-    judgements = [_judgement(number, task, hit) for number, (task, hit) in enumerate(marks)]
-    tasks = summarise_tasks(judgements, TASKS, accept_model_errors=accept)
+    """As `side`, from samples that need no answer to be read."""
+    samples = [_sample(number, task, hit) for number, (task, hit) in enumerate(marks)]
+    tasks = summarise_tasks(samples, TASKS, accept_model_errors=accept)
     template = side(label, of_task("diff", "+")).scores
     scores = msgspec.structs.replace(
         template, tasks=tasks, macro=macro_average(tasks), accepted_model_errors=accept
     )
-    return Side(label, scores, judgements, lambda target: target.index)
+    return Side(label, scores, samples, lambda target: target.index)
 
 
-def _judgement(number: int, task: str, hit: bool | None) -> Judgement:
+def _sample(number: int, task: str, hit: bool | None) -> SampleScore:
     if (task, hit) not in ANSWERED:
-        ANSWERED[task, hit] = judged(ANSWERS[hit], target=instance(task=task))
+        ANSWERED[task, hit] = sample_score(ANSWERS[hit], target=instance(task=task))
     known = ANSWERED[task, hit]
     target = instance(id=f"target-{number}", index=number, task=task)
-    return Judgement(target, known.line, known.prediction, TRUTH, known.iou, known.outcome)
+    return SampleScore(target, known.line, known.prediction, TRUTH, known.iou, known.outcome)
 
 
 @given(results, st.booleans())
@@ -257,7 +257,7 @@ def test_the_other_way_round_wins_are_losses(
 def test_the_quick_way_of_these_tests_is_the_real_one() -> None:
     marks = of_task("diff", "+-?") + of_task("region", "+")
     assert quick("A", marks, False).scores == side("A", marks).scores
-    assert [each.outcome for each in quick("A", marks, False).judgements] == [
+    assert [each.outcome for each in quick("A", marks, False).samples] == [
         *(Outcome.HIT, Outcome.MISS, Outcome.MODEL_ERROR, Outcome.HIT)
     ]
 

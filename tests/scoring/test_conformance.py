@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.judging import instance, judged
+from support.sample_scores import instance, sample_score
 
 from migbench.asking.evaluators import EVALUATORS
 from migbench.asking.strategies import find_strategy
@@ -105,7 +105,9 @@ def test_every_answer_is_scored_as_by_the_fork(shared: Path, column: str, profil
     differing = []
     for row in rows:
         target = instance(box=Box(*(edge / 1000 for edge in row["ground_truth"])))
-        found = judged(row["response"], target=target, protocol="univg", correction=correction)
+        found = sample_score(
+            row["response"], target=target, protocol="univg", correction=correction
+        )
         box = [round(1000 * edge, 6) for edge in found.prediction.box or Box(0, 0, 0, 0)]
         if {"box": box, "iou": found.iou} != row[column]:
             differing.append((row, box, found.iou))
@@ -133,7 +135,7 @@ def test_every_answer_is_scored_as_by_the_fork(shared: Path, column: str, profil
     ],
 )
 def test_the_forks_scoring_by_example(answer: str, box: Any, iou: float) -> None:
-    found = judged(answer, protocol="univg")
+    found = sample_score(answer, protocol="univg")
     assert (found.prediction.box, found.iou) == (box, iou)
 
 
@@ -144,7 +146,7 @@ def test_the_fork_corrects_the_box_it_takes_of_several() -> None:
         "univg": (0.2, 0.21, 0.6, 0.66),
         "released": (0.2, 0.2, 0.6, 0.6),
     }.items():
-        found = judged(answer, protocol=protocol, correction=correction)
+        found = sample_score(answer, protocol=protocol, correction=correction)
         assert found.prediction.box == box
 
 

@@ -263,7 +263,7 @@ def test_different_annotation_files(scored: list[ScoredRun], tmp_path: Path, min
 
 
 def test_a_part_of_the_instances(scored: list[ScoredRun]) -> None:
-    part = replace(scored[3], judgements=scored[3].judgements[:50])
+    part = replace(scored[3], samples=scored[3].samples[:50])
     refused([*scored[:3], part], "run3: is on 50 of the 60 instances of MIG_mini.json")
 
 

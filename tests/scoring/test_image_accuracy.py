@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support.answer_lines import answer_line
 from support.command_line import migbench
-from support.judging import RIGHT, WRONG, instance
 from support.report_runs import make_data, make_run, small_records, truth
+from support.sample_scores import RIGHT, WRONG, instance
 
 from migbench.asking.evaluators import EVALUATORS
 from migbench.asking.strategies import find_strategy
 from migbench.data.annotations import Instance
 from migbench.dialects import find_dialect
-from migbench.runs.store import AnswerLine
-from migbench.scoring import METRICS, PROTOCOLS, SHARES, Judge, TaskScores, judge, summarise_tasks
+from migbench.scoring import METRICS, PROTOCOLS, SHARES, Scorer, TaskScores, summarise_tasks
 from migbench.scoring.summary import macro_average
 
 GROUP = [
@@ -54,17 +54,17 @@ def scores_of(
     accept: bool = False,
 ) -> TaskScores:
     """Of one task, where each question is answered by the texts of its turns."""
-    judging = Judge(
+    scorer = Scorer(
         PROTOCOLS[protocol], find_dialect("qwen2-vl"), find_strategy(strategy), strategy
     )
     questions = list(EVALUATORS[evaluator](targets))
     lines = {
-        (question.id, turn): AnswerLine(question=question.id, turn=turn, text=text)
+        (question.id, turn): answer_line(question.id, turn=turn, text=text)
         for question, texts in zip(questions, answers, strict=True)
         for turn, text in enumerate(texts)
     }
-    judged = judge(judging, questions, lines)
-    (scores,) = summarise_tasks(judged, [targets[0].task], accept_model_errors=accept).values()
+    samples = scorer.score(questions, lines)
+    (scores,) = summarise_tasks(samples, [targets[0].task], accept_model_errors=accept).values()
     return scores
 
 

@@ -31,8 +31,8 @@ from migbench.runs.importing import read_released, store_import
 from migbench.runs.store import Run
 from migbench.scoring import Bootstrap, Interval, Side, compare
 from migbench.scoring.difficulty import LITERAL, DifficultySplit, Level, count_levels
-from migbench.scoring.judging import HIT_AT
 from migbench.scoring.scored_run import ScoredRun, score_run
+from migbench.scoring.scorer import HIT_AT
 from migbench.scoring.uncertainty import Sums, accuracy_interval
 
 BOOTSTRAP = Bootstrap(draws=2000, seed=3)
@@ -89,9 +89,9 @@ def test_errors_of_real_answers_are_those_of_cluster_robust_regression(
 ) -> None:
     run = scored["migician"]
     for task, figures in run.scores.tasks.items():
-        judged = [each for each in run.judgements if each.instance.task == task]
-        hits = np.array([each.iou >= HIT_AT for each in judged], dtype=float)
-        clusters = np.array([run.annotations.clusters[each.instance.index] for each in judged])
+        samples = [each for each in run.samples if each.instance.task == task]
+        hits = np.array([each.iou >= HIT_AT for each in samples], dtype=float)
+        clusters = np.array([run.annotations.clusters[each.instance.index] for each in samples])
         reference = sm.OLS(hits, np.ones(len(hits))).fit(
             cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True
         )
@@ -143,10 +143,10 @@ def test_levels_of_difficulty_have_intervals(on_original: Run, original: Annotat
     scored = score_run(on_original, difficulty=split)
     assert scored.scores.difficulty is not None
     for level, figures in scored.scores.difficulty.levels.items():
-        judged = [each for each in scored.judgements if levels[each.instance.id] is level]
+        samples = [each for each in scored.samples if levels[each.instance.id] is level]
         hits = Sums.of(
-            [each.iou >= HIT_AT for each in judged],
-            [original.clusters[each.instance.index] for each in judged],
+            [each.iou >= HIT_AT for each in samples],
+            [original.clusters[each.instance.index] for each in samples],
         )
         assert figures.intervals is not None
         assert figures.intervals["acc@0.5"] == accuracy_interval(hits)
@@ -185,7 +185,7 @@ def test_scipy_is_loaded_when_it_is_needed_and_no_more_of_it(on_original: Run) -
 
 def sides(scored: dict[str, ScoredRun]) -> tuple[Side, Side]:
     first, second = (
-        Side(name, run.scores, run.judgements, run.annotations.cluster_of)
+        Side(name, run.scores, run.samples, run.annotations.cluster_of)
         for name, run in reversed(scored.items())
     )
     return first, second

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.judging import RIGHT, TRUTH, WRONG, instance, judged
+from support.answer_lines import answer_line
+from support.sample_scores import RIGHT, TRUTH, WRONG, instance, sample_score
 
 from migbench.asking.evaluators.polling import polling
 from migbench.asking.questions import Asked, Purpose, Question, Strategy, Turn
@@ -17,7 +18,7 @@ from migbench.errors import DataError
 from migbench.messages import ImageFile
 from migbench.models.corrections import Correction
 from migbench.runs.store import AnswerLine
-from migbench.scoring import PROTOCOLS, Flag, Judge, Outcome, judge
+from migbench.scoring import PROTOCOLS, Flag, Outcome, Scorer
 from migbench.tasks import Noun
 
 SCALING = Correction(y1=1.05, y2=1.10, max=0.999, digits=3)
@@ -46,25 +47,25 @@ every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
     ],
 )
 def test_outcome(protocol: str, text: str | None, truncated: bool, outcome: Outcome) -> None:
-    judgement = judged(text, truncated=truncated, protocol=protocol)
-    assert judgement.outcome is outcome
-    assert (judgement.prediction.box is None) == (outcome not in (Outcome.HIT, Outcome.MISS))
-    assert judgement.iou == pytest.approx(1 if outcome is Outcome.HIT else 0)
+    sample = sample_score(text, truncated=truncated, protocol=protocol)
+    assert sample.outcome is outcome
+    assert (sample.prediction.box is None) == (outcome not in (Outcome.HIT, Outcome.MISS))
+    assert sample.iou == pytest.approx(1 if outcome is Outcome.HIT else 0)
 
 
 @every_protocol
 def test_an_iou_of_exactly_one_half_is_a_hit(protocol: str) -> None:
     whole = instance(box=Box(0, 0, 1, 1))
     half, less = "(0,0),(500,1000)", "(0,0),(499,1000)"
-    assert judged(half, target=whole, protocol=protocol).outcome is Outcome.HIT
-    assert judged(less, target=whole, protocol=protocol).outcome is Outcome.MISS
+    assert sample_score(half, target=whole, protocol=protocol).outcome is Outcome.HIT
+    assert sample_score(less, target=whole, protocol=protocol).outcome is Outcome.MISS
 
 
 def test_a_question_that_was_never_asked_has_no_answer() -> None:
-    judging = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), find_strategy("direct"))
-    (judgement,) = judge(judging, polling([instance()]), {})
-    assert judgement.outcome is Outcome.MODEL_ERROR
-    assert judgement.line is None
+    scorer = Scorer(PROTOCOLS["standard"], find_dialect("qwen2-vl"), find_strategy("direct"))
+    (sample,) = scorer.score(polling([instance()]), {})
+    assert sample.outcome is Outcome.MODEL_ERROR
+    assert sample.line is None
 
 
 def two_turns(question: Question) -> Strategy:
@@ -73,15 +74,15 @@ def two_turns(question: Question) -> Strategy:
 
 
 def test_the_last_turns_answer_is_the_one_that_counts() -> None:
-    judging = Judge(PROTOCOLS["standard"], find_dialect("qwen2-vl"), two_turns)
+    scorer = Scorer(PROTOCOLS["standard"], find_dialect("qwen2-vl"), two_turns)
     (question,) = polling([instance()])
-    first = AnswerLine(question=question.id, turn=0, text=RIGHT)
-    last = AnswerLine(question=question.id, turn=1, text=WRONG)
-    failed = AnswerLine(question=question.id, turn=1, error="out of memory")
+    first = answer_line(question.id, turn=0, text=RIGHT)
+    last = answer_line(question.id, turn=1, text=WRONG)
+    failed = answer_line(question.id, turn=1, error="out of memory")
 
     def outcome(*lines: AnswerLine) -> Outcome:
-        (judgement,) = judge(judging, [question], {(one.question, one.turn): one for one in lines})
-        return judgement.outcome
+        (sample,) = scorer.score([question], {(one.question, one.turn): one for one in lines})
+        return sample.outcome
 
     assert outcome(first, last) is Outcome.MISS
     assert outcome(first, failed) is Outcome.MODEL_ERROR
@@ -109,15 +110,15 @@ def test_the_last_turns_answer_is_the_one_that_counts() -> None:
     ],
 )
 def test_flags(text: str, outcome: Outcome, flags: tuple[Flag, ...]) -> None:
-    judgement = judged(text)
-    assert judgement.outcome is outcome
-    assert judgement.flags == flags
+    sample = sample_score(text)
+    assert sample.outcome is outcome
+    assert sample.flags == flags
 
 
 @pytest.mark.parametrize("protocol", ["released", "univg"])
 def test_the_published_protocols_flag_further_boxes(protocol: str) -> None:
-    assert judged(RIGHT + WRONG, protocol=protocol).flags == (Flag.EXTRA_BOXES,)
-    assert judged(RIGHT, protocol=protocol).flags == ()
+    assert sample_score(RIGHT + WRONG, protocol=protocol).flags == (Flag.EXTRA_BOXES,)
+    assert sample_score(RIGHT, protocol=protocol).flags == ()
 
 
 # --- which box counts -----------------------------------------------------------------------------
@@ -125,13 +126,13 @@ def test_the_published_protocols_flag_further_boxes(protocol: str) -> None:
 
 def test_the_box_labelled_with_the_asked_image_outranks_the_first() -> None:
     answer = f"Image-1: {WRONG} Image-2: {RIGHT}"
-    assert judged(answer).outcome is Outcome.HIT
-    assert judged(answer, protocol="released").outcome is Outcome.MISS
+    assert sample_score(answer).outcome is Outcome.HIT
+    assert sample_score(answer, protocol="released").outcome is Outcome.MISS
 
 
 def test_without_labels_the_first_box_counts() -> None:
-    assert judged(WRONG + RIGHT).outcome is Outcome.MISS
-    assert judged(RIGHT + WRONG).outcome is Outcome.HIT
+    assert sample_score(WRONG + RIGHT).outcome is Outcome.MISS
+    assert sample_score(RIGHT + WRONG).outcome is Outcome.HIT
 
 
 @pytest.mark.parametrize("target_image", [0, 1, 2])
@@ -144,37 +145,37 @@ def test_where_the_question_names_no_image_neither_it_nor_the_truth_chooses_the_
         task="group_grounding", target_image=target_image, asked_image=None, box=truth
     )
     answer = f"Image-1: {WRONG} Image-2: {RIGHT} Image-3: (0,0),(100,100)"
-    prediction = judged(answer, target=target).prediction
+    prediction = sample_score(answer, target=target).prediction
     assert prediction.box == pytest.approx((0.7, 0.7, 0.9, 0.9))
     assert prediction.named_image == 0
 
 
 def test_standard_reads_the_final_answer_and_released_the_whole_text() -> None:
     answer = f"<think>{WRONG}?</think><answer>{RIGHT}</answer>"
-    assert judged(answer).outcome is Outcome.HIT
-    assert judged(answer, protocol="released").outcome is Outcome.MISS
+    assert sample_score(answer).outcome is Outcome.HIT
+    assert sample_score(answer, protocol="released").outcome is Outcome.MISS
 
 
 def test_standard_keeps_to_the_declared_convention_and_released_guesses() -> None:
     thousandths = "[200, 200, 600, 600]"
-    assert judged(thousandths).outcome is Outcome.UNREADABLE
-    assert judged(thousandths, protocol="released").outcome is Outcome.HIT
-    assert judged(thousandths, dialect="mantis").outcome is Outcome.MISS
-    assert judged(thousandths, dialect="mantis", protocol="released").outcome is Outcome.HIT
+    assert sample_score(thousandths).outcome is Outcome.UNREADABLE
+    assert sample_score(thousandths, protocol="released").outcome is Outcome.HIT
+    assert sample_score(thousandths, dialect="mantis").outcome is Outcome.MISS
+    assert sample_score(thousandths, dialect="mantis", protocol="released").outcome is Outcome.HIT
 
 
 @pytest.mark.parametrize("protocol", ["released", "univg"])
 def test_the_published_protocols_take_several_boxes_in_their_order(protocol: str) -> None:
     first, second = instance(target_image=0, asked_image=0), instance(id="two", index=1)
     asked = (Asked(Noun.IMAGE, 1, (first,)), Asked(Noun.IMAGE, 2, (second,)))
-    judging = Judge(PROTOCOLS[protocol], find_dialect("qwen2-vl"), find_strategy("direct"))
+    scorer = Scorer(PROTOCOLS[protocol], find_dialect("qwen2-vl"), find_strategy("direct"))
     for text, outcomes in (
         (RIGHT + WRONG, [Outcome.HIT, Outcome.MISS]),
         (RIGHT, [Outcome.HIT, Outcome.MISSING]),
     ):
-        lines = {("q", 0): AnswerLine(question="q", text=text)}
-        judgements = judge(judging, [Question("q", asked, "?")], lines)
-        assert [each.outcome for each in judgements] == outcomes
+        lines = {("q", 0): answer_line("q", text=text)}
+        samples = scorer.score([Question("q", asked, "?")], lines)
+        assert [each.outcome for each in samples] == outcomes
 
 
 # --- pixels ---------------------------------------------------------------------------------------
@@ -185,28 +186,28 @@ PIXEL_BOX = '{"bbox_2d": [112, 56, 336, 168]}'
 
 def test_pixels_are_read_with_the_sizes_that_the_run_kept() -> None:
     sizes = [(28, 28), (560, 280), (28, 28)]
-    assert judged(PIXEL_BOX, dialect="qwen2.5-vl", sizes=sizes).iou == pytest.approx(1)
+    assert sample_score(PIXEL_BOX, dialect="qwen2.5-vl", sizes=sizes).iou == pytest.approx(1)
 
 
 def test_pixels_are_read_with_the_images_where_the_run_kept_no_sizes(tmp_path: Path) -> None:
     for name, size in {"a.png": (28, 28), "b.png": (560, 280), "c.png": (28, 28)}.items():
         Image.new("RGB", size).save(tmp_path / name)
-    judgement = judged(
+    sample = sample_score(
         PIXEL_BOX, dialect="qwen2.5-vl", image=lambda name: ImageFile(name, tmp_path / name)
     )
-    assert judgement.iou == pytest.approx(1)
+    assert sample.iou == pytest.approx(1)
 
 
 def test_pixels_without_sizes_or_images_cannot_be_scored_and_the_error_says_what_to_do() -> None:
     with pytest.raises(DataError, match=r"qwen2\.5-vl counts in pixels.*pass --images"):
-        judged(PIXEL_BOX, dialect="qwen2.5-vl")
+        sample_score(PIXEL_BOX, dialect="qwen2.5-vl")
 
 
 def test_other_dialects_look_at_no_image() -> None:
     def unwanted(name: str) -> ImageFile:
         raise AssertionError(name)
 
-    assert judged(RIGHT, image=unwanted).outcome is Outcome.HIT
+    assert sample_score(RIGHT, image=unwanted).outcome is Outcome.HIT
 
 
 # --- defective truth ------------------------------------------------------------------------------
@@ -217,16 +218,16 @@ def test_other_dialects_look_at_no_image() -> None:
 )
 def test_inverted_truth_is_repaired_in_standard_alone(defective: Box) -> None:
     target = instance(box=defective)
-    assert judged(RIGHT, target=target).outcome is Outcome.HIT
-    assert judged(RIGHT, target=target).truth == TRUTH
-    assert judged(RIGHT, target=target, protocol="released").outcome is Outcome.MISS
-    assert judged(RIGHT, target=target, protocol="released").truth == defective
+    assert sample_score(RIGHT, target=target).outcome is Outcome.HIT
+    assert sample_score(RIGHT, target=target).truth == TRUTH
+    assert sample_score(RIGHT, target=target, protocol="released").outcome is Outcome.MISS
+    assert sample_score(RIGHT, target=target, protocol="released").truth == defective
 
 
 def test_truth_beyond_the_image_is_clipped_in_standard_alone() -> None:
     target = instance(box=Box(0, 0, 1.25, 1))
-    assert judged("(0,0),(1000,1000)", target=target).iou == pytest.approx(1)
-    released = judged("(0,0),(1000,1000)", target=target, protocol="released")
+    assert sample_score("(0,0),(1000,1000)", target=target).iou == pytest.approx(1)
+    released = sample_score("(0,0),(1000,1000)", target=target, protocol="released")
     assert released.iou == pytest.approx(0.8)
 
 
@@ -235,19 +236,19 @@ def test_truth_beyond_the_image_is_clipped_in_standard_alone() -> None:
 
 @every_protocol
 def test_a_correction_scales_y_of_a_single_box(protocol: str) -> None:
-    judgement = judged("(200,200),(600,500)", protocol=protocol, correction=SCALING)
-    assert judgement.prediction.box == pytest.approx((0.2, 0.21, 0.6, 0.55))
+    sample = sample_score("(200,200),(600,500)", protocol=protocol, correction=SCALING)
+    assert sample.prediction.box == pytest.approx((0.2, 0.21, 0.6, 0.55))
 
 
 @every_protocol
 def test_a_correction_stops_short_of_the_edge(protocol: str) -> None:
-    judgement = judged("(200,980),(600,990)", protocol=protocol, correction=SCALING)
-    assert judgement.prediction.box == pytest.approx((0.2, 0.999, 0.6, 0.999))
+    sample = sample_score("(200,980),(600,990)", protocol=protocol, correction=SCALING)
+    assert sample.prediction.box == pytest.approx((0.2, 0.999, 0.6, 0.999))
 
 
 @every_protocol
 def test_of_several_boxes_only_the_fork_corrects_one(protocol: str) -> None:
-    judgement = judged(f"(200,200),(600,500) {WRONG}", protocol=protocol, correction=SCALING)
+    sample = sample_score(f"(200,200),(600,500) {WRONG}", protocol=protocol, correction=SCALING)
     corrected = protocol == "univg"
     expected = (0.2, 0.21, 0.6, 0.55) if corrected else (0.2, 0.2, 0.6, 0.5)
-    assert judgement.prediction.box == pytest.approx(expected)
+    assert sample.prediction.box == pytest.approx(expected)

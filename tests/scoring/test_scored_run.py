@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.answer_lines import answer_line
 from support.data_files import write_annotations
 
 from migbench.asking.evaluators import EVALUATORS
@@ -75,8 +76,8 @@ def lines_for(settings: Settings, annotations: Annotations) -> list[AnswerLine]:
             if draws.random() < 0.05:
                 texts = [None]
             lines += [
-                AnswerLine(
-                    question=question.id,
+                answer_line(
+                    question.id,
                     turn=number,
                     text=each,
                     error="down" if each is None else None,
@@ -151,7 +152,7 @@ def test_the_order_of_answers_makes_no_difference(
         for seed in (1, 2)
     )
     assert one.scores == other.scores
-    assert one.judgements == other.judgements
+    assert one.samples == other.samples
     assert paid_costs(one) == paid_costs(other)
 
 
@@ -166,7 +167,7 @@ def test_every_target_that_was_asked_for_is_scored_once_and_in_the_files_order(
         for each in question.targets
     }
     scored = score_run(run)
-    assert [each.instance.index for each in scored.judgements] == sorted(asked)
+    assert [each.instance.index for each in scored.samples] == sorted(asked)
     assert scored.scores.macro.n == len(asked)
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
 from migbench.boxes import Box
 from migbench.data.annotations import read_annotations
 from migbench.data.images import ImageFolder
 from migbench.mini import render
 from migbench.runs.store import AnswerLine, Run
-from migbench.scoring import Judgement
+from migbench.scoring import SampleScore
 from migbench.scoring.scored_run import ScoredRun, score_run
+from support.answer_lines import with_answer
 from support.plot_runs import rewritten
 from support.synthetic_runs import knowing, stored
 
@@ -41,7 +40,7 @@ def make_run(folder: Path) -> Exportable:
     def some_unreadable(line: AnswerLine) -> AnswerLine:
         nonlocal number
         number += 1
-        return line if number % UNREADABLE else msgspec.structs.replace(line, text="=no box")
+        return line if number % UNREADABLE else with_answer(line, text="=no box")
 
     rewritten(folder / "plain", folder / "whole", some_unreadable)
     first = annotations.instances[0].id
@@ -54,10 +53,8 @@ def make_run(folder: Path) -> Exportable:
 def with_boxes(scored: ScoredRun, *boxes: Box) -> ScoredRun:
     """The run with other predictions for its first targets."""
 
-    def changed(judgement: Judgement, box: Box) -> Judgement:
-        return replace(judgement, prediction=replace(judgement.prediction, box=box, outcome=None))
+    def changed(sample: SampleScore, box: Box) -> SampleScore:
+        return replace(sample, prediction=replace(sample.prediction, box=box, outcome=None))
 
-    first = [
-        changed(judgement, box) for judgement, box in zip(scored.judgements, boxes, strict=False)
-    ]
-    return replace(scored, judgements=(*first, *scored.judgements[len(first) :]))
+    first = [changed(sample, box) for sample, box in zip(scored.samples, boxes, strict=False)]
+    return replace(scored, samples=(*first, *scored.samples[len(first) :]))

@@ -11,10 +11,12 @@ import msgspec
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.mini import render
 from migbench.reporting.plots.subjects import Plot, make_plot
-from migbench.runs.store import ANSWERS, AnswerLine, Run
+from migbench.runs.answer_lines import ANSWERS, AnswerLine, encode_line
+from migbench.runs.store import Run
 from migbench.scoring import DifficultySplit, Level, Rule
 from migbench.scoring.difficulty import count_levels
 from migbench.scoring.scored_run import ScoredRun, score_run
+from support.answer_lines import with_answer
 from support.synthetic_runs import knowing, stored
 
 MODELS = {"a": "llava-onevision-7b", "b": "mplug-owl3"}
@@ -68,7 +70,7 @@ def make_runs(folder: Path) -> Folder:
         rewritten(
             folder / f"{letter}-direct",
             folder / f"{letter}-priced",
-            lambda line: msgspec.structs.replace(line, prompt_tokens=700, completion_tokens=50),
+            lambda line: with_answer(line, prompt_tokens=700, completion_tokens=50),
             wall_seconds=20.0,
         )
     return Folder(folder, annotations)
@@ -83,7 +85,7 @@ def rewritten(
     changed = msgspec.structs.replace(run.manifest, **manifest)
     (out / "run.json").write_bytes(msgspec.json.encode(changed))
     lines = [line for each in run.lines.values() if (line := change(each)) is not None]
-    (out / ANSWERS).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    (out / ANSWERS).write_bytes(b"".join(encode_line(line) + b"\n" for line in lines))
     return out
 
 

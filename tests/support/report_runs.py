@@ -17,8 +17,9 @@ from migbench.reporting.html.viewer import Content, Viewer
 from migbench.runs.environment import new_manifest
 from migbench.runs.plan import DEFAULT_PROMPTS, source_of
 from migbench.runs.settings import Settings
-from migbench.runs.store import AnswerLine, Run, open_run
+from migbench.runs.store import Run, open_run
 from migbench.tasks import task_hashes
+from support.answer_lines import answer_line
 from support.data_files import record, write_annotations
 
 SIZES = {
@@ -143,8 +144,8 @@ def make_run(
             answers = [*["a red boat"] * (strategy != "direct"), text]
             for turn, said in enumerate(answers):
                 store.append(
-                    AnswerLine(
-                        question=instance.id,
+                    answer_line(
+                        instance.id,
                         turn=turn,
                         prompt=instance.question,
                         text=said,

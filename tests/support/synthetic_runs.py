@@ -10,9 +10,10 @@ from migbench.models.resolving import resolve_model
 from migbench.runs.environment import new_manifest
 from migbench.runs.plan import DEFAULT_PROMPTS, source_of
 from migbench.runs.settings import Settings
-from migbench.runs.store import AnswerLine, Run, open_run
+from migbench.runs.store import Run, open_run
 from migbench.scoring import PROTOCOLS
 from migbench.tasks import task_hashes
+from support.answer_lines import answer_line
 
 Knows = Callable[[Instance], bool]
 
@@ -38,7 +39,7 @@ def stored(
             box = ",".join(f"{edge:.6f}" for edge in edges)
             answers = ["a thing"] * (strategy != "direct") + [f"[{box}]"]
             for turn, text in enumerate(answers):
-                store.append(AnswerLine(question=instance.id, turn=turn, text=text))
+                store.append(answer_line(instance.id, turn=turn, text=text))
         store.finish("complete")
     return Run(out)
 

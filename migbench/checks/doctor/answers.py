@@ -26,7 +26,7 @@ from migbench.runs.settings import Settings
 from migbench.runs.store import AnswerLine, Lines
 from migbench.scoring import Flag, Interval, Outcome
 from migbench.scoring.outcomes import Prediction
-from migbench.scoring.scored_run import make_judge
+from migbench.scoring.scored_run import make_scorer
 from migbench.scoring.uncertainty import Sums, accuracy_interval
 
 Numbers = tuple[float, float, float, float]
@@ -57,7 +57,9 @@ class Written:
     @property
     def text(self) -> str | None:
         """The raw answer; None where there is none, or a content filter took it away."""
-        return self.line.text if self.line and not self.line.refused else None
+        if self.line is None or self.line.answer is None or self.line.answer.refused:
+            return None
+        return self.line.text
 
 
 def written(
@@ -68,8 +70,8 @@ def written(
 ) -> list[Written]:
     """What was written for every target of the questions, in a ``syntax`` if not the declared."""
     dialect = as_written(settings.model.dialect, syntax)
-    judge = replace(make_judge(settings, "standard", None, None), dialect=dialect)
-    return [Written(*found) for question in questions for found in judge.predict(question, lines)]
+    scorer = replace(make_scorer(settings, "standard", None, None), dialect=dialect)
+    return [Written(*found) for question in questions for found in scorer.predict(question, lines)]
 
 
 def as_written(dialect: Dialect, syntax: tuple[str, ...] | None = None) -> Dialect:

@@ -15,7 +15,7 @@ from typing import IO
 
 import msgspec
 
-from migbench.runs.answer_lines import ANSWERS, AnswerLine, raw_lines
+from migbench.runs.answer_lines import ANSWERS, decode_line, raw_lines
 from migbench.runs.findings import Weight
 from migbench.runs.hash_chain import End, follows, is_whole
 from migbench.runs.manifest import Manifest, event, read_manifest, write_manifest
@@ -98,7 +98,7 @@ def _whole(line: bytes, *, linked: bool) -> bytes | None:
     if is_whole(mended) is False or (is_whole(mended) is None and linked):
         return None
     try:
-        msgspec.json.decode(mended, type=AnswerLine)
+        decode_line(mended)
     except INVALID:
         return None
     return mended

@@ -64,8 +64,8 @@ class Verification:
     @property
     def unanswered(self) -> list[str]:
         """Instances without an answer."""
-        judgements = self.scored.judgements if self.scored else ()
-        return [each.instance.id for each in judgements if each.outcome is Outcome.MODEL_ERROR]
+        samples = self.scored.samples if self.scored else ()
+        return [each.instance.id for each in samples if each.outcome is Outcome.MODEL_ERROR]
 
 
 class ScoredAs(msgspec.Struct, frozen=True):
@@ -236,10 +236,10 @@ def _unanswered(scored: ScoredRun) -> Iterator[Finding]:
     wanting = scored.scores.model_errors
     if wanting:
         first = next(
-            each.instance.id for each in scored.judgements if each.outcome is Outcome.MODEL_ERROR
+            each.instance.id for each in scored.samples if each.outcome is Outcome.MODEL_ERROR
         )
         yield Finding(
             Weight.INCOMPLETE,
             "answers",
-            f"{wanting} of {len(scored.judgements)} targets have no answer, {first} first",
+            f"{wanting} of {len(scored.samples)} targets have no answer, {first} first",
         )

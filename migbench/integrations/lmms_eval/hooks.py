@@ -22,10 +22,10 @@ from migbench.errors import DataError, UsageError
 from migbench.integrations.lmms_eval.declared import DATA, Declared, declared_data, declared_dialect
 from migbench.integrations.lmms_eval.failures import failure, refused_by_filter
 from migbench.integrations.lmms_eval.questions import Reference, questions_by_id, read_once
-from migbench.messages import ImageFile
+from migbench.messages import Answer, ImageFile
 from migbench.runs.store import AnswerLine
-from migbench.scoring import DEFAULT_PROTOCOL, PROTOCOLS, Judge, Judgement, Outcome, judge
-from migbench.scoring.judging import HIT_AT
+from migbench.scoring import DEFAULT_PROTOCOL, PROTOCOLS, Outcome, SampleScore, Scorer
+from migbench.scoring.scorer import HIT_AT
 
 PROMPTS = PromptSet.RELEASED
 Document = Mapping[str, Any]
@@ -171,53 +171,48 @@ def process_results(document: Document, results: Sequence[str]) -> dict[str, Any
     text, error = results[0], failure(results[0])
     line = AnswerLine(
         question=question.id,
-        text=None if error else text,
-        refused=refused_by_filter(text),
+        answer=None if error else Answer(text, refused=refused_by_filter(text)),
         error=error,
     )
-    judged = {
-        name: judge(
-            Judge(
-                protocol=protocol,
-                dialect=declared.dialect,
-                strategy=_strategy(declared),
-                correction=declared.correction,
-                image=data.image,
-            ),
-            [question],
-            {(question.id, 0): line},
-        )
+    samples = {
+        name: Scorer(
+            protocol=protocol,
+            dialect=declared.dialect,
+            strategy=_strategy(declared),
+            correction=declared.correction,
+            image=data.image,
+        ).score([question], {(question.id, 0): line})
         for name, protocol in PROTOCOLS.items()
     }
     cluster = read_once(data.annotations).cluster_of(question.targets[0])
-    return {name: _item(values, cluster) for name, values in _values(judged)}
+    return {name: _item(values, cluster) for name, values in _values(samples)}
 
 
 def _values(
-    judged: Mapping[str, Sequence[Judgement]],
+    samples: Mapping[str, Sequence[SampleScore]],
 ) -> Iterator[tuple[str, list[float | None]]]:
     """Every metric's name, and its value for each target, None where there is no answer.
 
-    ``judged`` is by protocol: the default's metrics bear no name of it, of the others there is the
-    accuracy alone.
+    ``samples`` are by protocol: the default's metrics bear no name of it, of the others there is
+    the accuracy alone.
     """
-    default = judged[DEFAULT_PROTOCOL]
+    default = samples[DEFAULT_PROTOCOL]
     for threshold in (HIT_AT, 0.3, 0.7):
         yield f"acc@{threshold}", [_hit(each, threshold) for each in default]
     yield "mean_iou", [None if _failed(each) else each.iou for each in default]
-    for protocol, judgements in judged.items():
+    for protocol, scored in samples.items():
         if protocol != DEFAULT_PROTOCOL:
-            yield f"{protocol}_acc@{HIT_AT}", [_hit(each, HIT_AT) for each in judgements]
+            yield f"{protocol}_acc@{HIT_AT}", [_hit(each, HIT_AT) for each in scored]
     for outcome in (Outcome.UNREADABLE, Outcome.MODEL_ERROR):
         yield outcome.value, [float(each.outcome is outcome) for each in default]
 
 
-def _failed(judgement: Judgement) -> bool:
-    return judgement.outcome is Outcome.MODEL_ERROR
+def _failed(sample: SampleScore) -> bool:
+    return sample.outcome is Outcome.MODEL_ERROR
 
 
-def _hit(judgement: Judgement, threshold: float) -> float | None:
-    return None if _failed(judgement) else float(judgement.iou >= threshold)
+def _hit(sample: SampleScore, threshold: float) -> float | None:
+    return None if _failed(sample) else float(sample.iou >= threshold)
 
 
 def _item(values: list[float | None], cluster: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from migbench.data.annotations import Annotations
 from migbench.errors import DataError
 from migbench.integrations.lmms_eval.failures import failure, refused_by_filter
 from migbench.integrations.lmms_eval.questions import Reference
+from migbench.messages import Answer
 from migbench.models.resolving import Model
 from migbench.runs.importing import Imported
 from migbench.util.input_files import read_bytes
@@ -116,8 +117,7 @@ def _answers(
         error = failure(answer)
         yield Imported(
             question.targets[0],
-            None if error else answer,
-            refused=refused_by_filter(answer),
+            None if error else Answer(answer, refused=refused_by_filter(answer)),
             error=error,
             prompt=each.sample.input,
             question=question.id,

@@ -22,7 +22,7 @@ from migbench.reporting.export.boxes import corner_and_size, truth_corner_and_si
 from migbench.reporting.export.facts import facts_of
 from migbench.reporting.export.json_list import JsonList
 from migbench.reporting.export.sizes import Sizes
-from migbench.scoring import Judgement
+from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun
 from migbench.tasks import load_tasks
 from migbench.util.files import new_folder

@@ -20,7 +20,7 @@ from migbench.reporting.export import Wishes
 from migbench.reporting.export.boxes import corner_and_size, truth_corner_and_size
 from migbench.reporting.export.facts import facts_of
 from migbench.reporting.export.json_list import JsonList
-from migbench.scoring import Judgement
+from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun
 from migbench.util.files import new_folder
 

@@ -13,8 +13,8 @@ from migbench.errors import UsageError
 from migbench.reporting.export import Wishes
 from migbench.reporting.export.facts import facts_of
 from migbench.reporting.tables.layouts import at_half
-from migbench.scoring.judging import HIT_AT
 from migbench.scoring.scored_run import ScoredRun
+from migbench.scoring.scorer import HIT_AT
 from migbench.scoring.summary import Figures
 from migbench.scoring.uncertainty import LEVEL
 from migbench.tasks import find_task

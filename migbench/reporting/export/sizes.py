@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from migbench.data.images import ImageFolder
 from migbench.errors import UsageError
 from migbench.messages import Size
-from migbench.scoring import Judgement
+from migbench.scoring import SampleScore as Judgement
 
 
 @dataclass

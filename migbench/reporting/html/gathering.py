@@ -27,7 +27,8 @@ from migbench.runs.plan import strategy_of
 from migbench.runs.replay import replay
 from migbench.runs.selection import questions_of
 from migbench.runs.store import AnswerLine
-from migbench.scoring import DifficultySplit, Judgement
+from migbench.scoring import DifficultySplit
+from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun, image_folder
 from migbench.tasks import load_tasks
 
@@ -236,17 +237,18 @@ def _spans(judgements: Iterable[Judgement]) -> dict[Place, list[Span]]:
 
 
 def _said(turn: Turn, line: AnswerLine, spans: Sequence[Span]) -> Said:
+    answer = line.answer
     return Said(
         purpose=turn.purpose.value,
         images=[*turn.images],
         prompt=excerpt(line.prompt or turn.text),
         text=None if line.text is None else excerpt(line.text, spans),
         length=len(line.text or ""),
-        truncated=line.truncated,
-        refused=line.refused,
+        truncated=answer is not None and answer.truncated,
+        refused=answer is not None and answer.refused,
         error=None if line.error is None else excerpt(line.error),
-        tokens=line.completion_tokens,
-        seconds=line.seconds,
+        tokens=None if answer is None else answer.completion_tokens,
+        seconds=None if answer is None else answer.seconds,
     )
 
 

@@ -16,7 +16,8 @@ from migbench.reporting.plots.style import (
     percent_axis,
 )
 from migbench.reporting.plots.subjects import Plot
-from migbench.scoring import Judgement, Scores
+from migbench.scoring import SampleScore as Judgement
+from migbench.scoring import Scores
 from migbench.scoring.metrics import METRICS
 from migbench.scoring.summary import THRESHOLDS
 from migbench.scoring.uncertainty import Floats

@@ -15,8 +15,8 @@ from migbench.asking.questions import Purpose
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
 from migbench.dialects import explain
-from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
+from migbench.scoring.scorer import ScoringContext
 
 # Unbounded repetitions, as published, and linear all the same: what follows a run of digits or
 # of spaces never begins with one, and an attempt crosses one further opening bracket at most.
@@ -75,34 +75,36 @@ def _found(text: str) -> list[tuple[Box, Span]]:
     ]
 
 
-def _dropped(answer: AnswerInContext) -> str:
+def _dropped(context: ScoringContext) -> str:
     """Characters that the script drops before it parses: from some families' step 2."""
-    is_step_2 = answer.turn.purpose is Purpose.GROUND
-    return "-x" if is_step_2 and answer.strategy in answer.dialect.dropped_from_step_2 else ""
+    scorer = context.scorer
+    is_step_2 = context.turn.purpose is Purpose.GROUND
+    drops = scorer.strategy_name in scorer.dialect.dropped_from_step_2
+    return "-x" if is_step_2 and drops else ""
 
 
-def predict(answer: AnswerInContext) -> list[Prediction]:
+def predict(context: ScoringContext) -> list[Prediction]:
     """The first box; of an answer that is to give several, which the script has not, in order."""
-    text, dropped = answer.text, _dropped(answer)
+    text, dropped = context.answer.text, _dropped(context)
     kept: Sequence[int] = range(len(text))
     if dropped:
         kept = [place for place in kept if text[place] not in dropped]
         text = "".join(text[place] for place in kept)
     found = [(box, (kept[start], kept[end - 1] + 1)) for box, (start, end) in _found(text)]
     if not found:
-        return nothing_given(answer)
-    return given(answer, [(answer.corrected(box, len(found)), span) for box, span in found])
+        return nothing_given(context)
+    return given(context, [(context.corrected(box, len(found)), span) for box, span in found])
 
 
-def given(answer: AnswerInContext, found: Sequence[tuple[Box, Span]]) -> list[Prediction]:
+def given(context: ScoringContext, found: Sequence[tuple[Box, Span]]) -> list[Prediction]:
     """The boxes of an answer, in their order, as those that it is to give."""
-    wanted = len(answer.asked)
+    wanted = len(context.asked)
     flags = (Flag.EXTRA_BOXES,) if len(found) > wanted else ()
     predictions = [Prediction(box=box, flags=flags, span=span) for box, span in found[:wanted]]
     return predictions + [Prediction(outcome=Outcome.MISSING)] * (wanted - len(predictions))
 
 
-def nothing_given(answer: AnswerInContext) -> list[Prediction]:
+def nothing_given(context: ScoringContext) -> list[Prediction]:
     """What an answer without a box leaves of every one that it is to give."""
-    failure, reason = explain(answer.text, truncated=answer.line.truncated)
-    return [Prediction(outcome=Outcome(failure.value), reason=reason)] * len(answer.asked)
+    failure, reason = explain(context.answer.text, truncated=context.answer.truncated)
+    return [Prediction(outcome=Outcome(failure.value), reason=reason)] * len(context.asked)

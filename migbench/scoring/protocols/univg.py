@@ -14,26 +14,26 @@ import numpy.typing as npt
 
 from migbench.boxes import Box, FloatArray, iou
 from migbench.models.corrections import Correction
-from migbench.scoring.answers import AnswerInContext
 from migbench.scoring.outcomes import Prediction
 from migbench.scoring.protocols.released import first_matches, given, nothing_given
+from migbench.scoring.scorer import ScoringContext
 
 THOUSANDTHS = 1000
 
 
-def predict(answer: AnswerInContext) -> list[Prediction]:
+def predict(context: ScoringContext) -> list[Prediction]:
     """The first match of the first pattern that matches anything, if it is of whole numbers.
 
     Of several matches the fork drops the last before it takes the first, which changes nothing. It
     asks for one box alone: of an answer that is to give several, they count in their order.
     """
-    matches = first_matches(answer.text)
+    matches = first_matches(context.answer.text)
     found = [
-        (_corrected(box, answer.correction), match.span())
+        (_corrected(box, context.scorer.correction), match.span())
         for match in matches
         if (box := _box(match)) is not None
     ]
-    return given(answer, found) if found else nothing_given(answer)
+    return given(context, found) if found else nothing_given(context)
 
 
 def iou_in_thousandths(boxes: npt.ArrayLike, truths: npt.ArrayLike) -> FloatArray:

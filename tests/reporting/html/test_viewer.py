@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.answer_lines import answer_line
 from support.command_line import migbench
 from support.report_runs import SIZES, make_data, make_run, served, truth
 
 from migbench.data.annotations import Annotations
 from migbench.reporting.html.viewer import Viewer
 from migbench.runs.manifest import read_manifest
-from migbench.runs.store import AnswerLine, open_run
+from migbench.runs.store import open_run
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_the_state_changes_with_every_answer(viewer: Viewer, run: Path) -> None:
     assert ask(viewer, "/state")[1] == before
     assert before in ask(viewer, "/")[1]
     with open_run(run, read_manifest(run)) as store:
-        store.append(AnswerLine(question="nobody's", text="(1,2),(3,4)"))
+        store.append(answer_line("nobody's", text="(1,2),(3,4)"))
     after = ask(viewer, "/state")[1]
     assert after != before
     assert after in ask(viewer, "/")[1]

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
-from support.judging import instance, judged
+from support.answer_lines import with_answer
 from support.plot_runs import Folder, plot_of, rewritten, split_of
+from support.sample_scores import instance
+from support.sample_scores import sample_score as judged
 
 from migbench.errors import UsageError
 from migbench.reporting.palette import MODELS
@@ -262,7 +264,7 @@ def test_a_measure_that_no_run_knows_has_no_panel(runs: Folder, tmp_path: Path) 
     out = rewritten(
         runs["a-direct"],
         tmp_path / "timed",
-        lambda line: msgspec.structs.replace(line, prompt_tokens=3),
+        lambda line: with_answer(line, prompt_tokens=3),
         wall_seconds=4.0,
     )
     (axes,) = drawn("cost", plot_of(runs, [("timed", score_run(Run(out)))])).figure.axes

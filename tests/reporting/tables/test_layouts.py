@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.command_line import migbench
-from support.judging import scores_of
+from support.sample_scores import scores_of
 
 from migbench.reporting.published import load_table
 from migbench.reporting.tables import (

@@ -15,11 +15,11 @@ from migbench.data.annotations import read_annotations
 from migbench.data.images import DataLocation, locate_data
 from migbench.dialects import ask, find_dialect
 from migbench.errors import UsageError
-from migbench.messages import Generation, Request
+from migbench.messages import Answer, Generation, Request
 from migbench.mini import render
 from migbench.mini.conversations import DIALECT
 from migbench.runs.store import AnswerLine
-from migbench.scoring import PROTOCOLS, Judge, judge, macro_average, summarise_tasks
+from migbench.scoring import PROTOCOLS, Scorer, macro_average, summarise_tasks
 from migtrain.miniature.encoding import Encoder
 from migtrain.miniature.recipe import Watch
 
@@ -84,16 +84,12 @@ class HeldOut:
     def _judged(self, answers: dict[int, str]) -> Accuracy:
         lines = {
             (self._questions[place].id, 0): AnswerLine(
-                question=self._questions[place].id, text=text
+                question=self._questions[place].id, answer=Answer(text)
             )
             for place, text in answers.items()
         }
-        judged = judge(
-            Judge(PROTOCOLS["standard"], find_dialect(DIALECT), self._strategy),
-            self._questions,
-            lines,
-        )
-        scores = summarise_tasks(judged, self._tasks)
+        scorer = Scorer(PROTOCOLS["standard"], find_dialect(DIALECT), self._strategy)
+        scores = summarise_tasks(scorer.score(self._questions, lines), self._tasks)
         tasks = {task: score.at_50 for task, score in scores.items() if score.at_50 is not None}
         macro = macro_average(scores).at_50
         assert macro is not None, "every held-out question has an answer"

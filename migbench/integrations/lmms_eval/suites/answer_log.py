@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from migbench.models.boundary import Checked, Failure
+from migbench.runs.answer_lines import AnswerLine, encode_line, read_lines, with_answer
 from migbench.runs.run_log import RunLog
-from migbench.runs.runner import filled
-from migbench.runs.store import AnswerLine, cut_torn_line, read_lines
+from migbench.runs.store import cut_torn_line
 from migbench.util.durable_file import DurableFile
 
 
@@ -40,12 +40,12 @@ class AnswerLog:
         if self._log is not None:
             for remark in checked.remarks:
                 self._log.remark(line.question, line.turn, remark)
-        self.append(filled(line, checked.answer))
+        self.append(with_answer(line, checked.answer))
 
     def append(self, line: AnswerLine) -> None:
         """Keep one line; it is with the operating system when this returns."""
         if self._file is not None:
-            self._file.write(msgspec.json.encode(line) + b"\n")
+            self._file.write(encode_line(line) + b"\n")
         if line.text is not None:
             self.by_key[line.key] = line
 

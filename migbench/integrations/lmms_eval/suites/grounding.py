@@ -21,7 +21,7 @@ from migbench.integrations.lmms_eval.declared import declared_dialect
 from migbench.integrations.lmms_eval.failures import failure
 from migbench.messages import ImageFile, Size
 from migbench.messages.image_decoding import flatten, inspect
-from migbench.scoring.judging import HIT_AT
+from migbench.scoring.scorer import HIT_AT
 
 Document = Mapping[str, Any]
 Options = Mapping[str, Any]

@@ -13,16 +13,15 @@ from migbench.data.annotations import Instance
 from migbench.dialects import find_dialect
 from migbench.models.corrections import Correction
 from migbench.runs.settings import AnnotationSource
-from migbench.runs.store import AnswerLine
 from migbench.scoring import (
     PROTOCOLS,
-    Judge,
-    Judgement,
+    SampleScore,
+    Scorer,
     Scores,
     TaskScores,
-    judge,
     macro_average,
 )
+from support.answer_lines import answer_line
 
 TRUTH = Box(0.2, 0.2, 0.6, 0.6)
 RIGHT = "(200,200),(600,600)"
@@ -44,7 +43,7 @@ def instance(**changes: Any) -> Instance:
     return Instance(**fields | changes)
 
 
-def judged(
+def sample_score(
     text: str | None,
     *,
     target: Instance | None = None,
@@ -55,21 +54,19 @@ def judged(
     refused: bool = False,
     sizes: list[tuple[int, int]] | None = None,
     **more: Any,
-) -> Judgement:
+) -> SampleScore:
     """What becomes of one target after this answer."""
     target = target or instance()
-    line = AnswerLine(
-        question=target.id, text=text, truncated=truncated, refused=refused, sizes=sizes
-    )
-    judging = Judge(
+    line = answer_line(target.id, text=text, truncated=truncated, refused=refused, sizes=sizes)
+    scorer = Scorer(
         protocol=PROTOCOLS[protocol],
         dialect=find_dialect(dialect),
         strategy=find_strategy("direct"),
         correction=correction,
         **more,
     )
-    (judgement,) = judge(judging, polling([target]), {(target.id, 0): line})
-    return judgement
+    (sample,) = scorer.score(polling([target]), {(target.id, 0): line})
+    return sample
 
 
 def scores_of(tasks: dict[str, TaskScores], **changes: Any) -> Scores:
