@@ -21,13 +21,15 @@ import msgspec
 from migbench.data.annotations import Instance, read_annotations
 from migbench.messages import Answer
 from migbench.models.resolving import resolve_model
-from migbench.runs.answer_lines import ANSWERS, AnswerLine, encode_line
+from migbench.runs.answer_lines import AnswerLine, encode_line
+from migbench.runs.answers_file import ANSWERS
 from migbench.runs.environment import new_manifest
-from migbench.runs.hash_chain import End
+from migbench.runs.hash_chain import ChainEnd
 from migbench.runs.manifest import write_manifest
 from migbench.runs.plan import source_of
 from migbench.runs.run_hash import run_hash
-from migbench.runs.store import Run, Settings
+from migbench.runs.settings import Settings
+from migbench.runs.store import Run
 from migbench.runs.stored import stored_findings
 from migbench.scoring.scored_run import score_run
 from migbench.tasks import task_hashes
@@ -53,7 +55,7 @@ def write(small: Path, folder: Path, answers: int, seed: int) -> None:
     manifest = new_manifest(settings, answers, origin="made up")
     (folder / "run").mkdir()
     draws = random.Random(seed)
-    end = End()
+    end = ChainEnd()
     with (folder / "run" / ANSWERS).open("wb") as lines:
         for instance in annotations.instances:
             line, end = end.followed_by(encode_line(_answered(instance, draws)))

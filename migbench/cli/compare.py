@@ -26,9 +26,11 @@ from migbench.reporting.tables import (
     run_notes,
 )
 from migbench.runs.store import Run
-from migbench.scoring import HIT, SHARES, Bootstrap, Comparison, Scores, Side, compare
-from migbench.scoring.costs import Paid, paid_costs
+from migbench.scoring import HIT, SHARES, Bootstrap, Comparison, Scores, compare
+from migbench.scoring import LabelledRun as Side
 from migbench.scoring.scored_run import score_run
+from migbench.scoring.usage import Usage as Paid
+from migbench.scoring.usage import measured_usage as paid_costs
 
 
 class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,8 +125,8 @@ def show(report: Report) -> None:
         echo("Compared are the targets that count for it in both runs.")
     echo(interval_note(report.comparisons[0].bootstrap))
     echo(
-        "p: whole clusters exchanged between the runs; Holm: corrected for the number of tasks.\n"
-        "Would show: the smallest true difference that this data shows 4 times in 5, at 5 %."
+        "p: sign-flip permutation test over clusters; Holm: corrected for the number of tasks.\n"
+        "MDE: minimum detectable effect, found with 80 % power at the 5 % level."
     )
     for note in run_notes((run.label, run.scores) for run in report.runs):
         echo_line(note)

@@ -8,8 +8,9 @@ import click
 
 from migbench.cli.options import ExistingFolder, lock_option
 from migbench.cli.terminal import echo, echo_line
+from migbench.runs.answers_file import ANSWERS
+from migbench.runs.manifest import read_manifest
 from migbench.runs.merging import merge_runs
-from migbench.runs.store import ANSWERS, read_manifest
 
 
 @click.command("merge")

@@ -10,9 +10,8 @@ import msgspec
 
 from migbench.cli.terminal import echo, echo_json, echo_line
 from migbench.reporting.tables import FORMATS, interval_note, level_table, run_notes, scores_table
-from migbench.runs.manifest import Manifest
+from migbench.runs.manifest import Manifest, write_json
 from migbench.runs.ownership import is_own
-from migbench.runs.store import write_json
 from migbench.scoring import Scores, TaskScores
 
 IMAGE = "image_accuracy"

@@ -10,9 +10,10 @@ from typing import Never, Self
 from tqdm import tqdm
 
 from migbench.asking.questions import Question
+from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.plan import Plan
 from migbench.runs.runner import Progress
-from migbench.runs.store import AnswerLine, RunStore
+from migbench.runs.store import RunStore
 from migbench.runs.watchdog import seconds_text
 from migbench.scoring import Outcome, Scorer
 from migbench.scoring.scored_run import make_scorer

@@ -23,7 +23,8 @@ from migbench.cli.output import exit_status, tell_withheld_images
 from migbench.cli.terminal import echo_line
 from migbench.errors import UsageError
 from migbench.reporting.tables import run_labels
-from migbench.runs.store import Run, read_manifest
+from migbench.runs.manifest import read_manifest
+from migbench.runs.store import Run
 from migbench.scoring.scored_run import score_run
 from migbench.util.escaping import visible
 from migbench.util.files import replaced

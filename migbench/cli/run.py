@@ -27,14 +27,16 @@ from migbench.dialects import PromptSet, ask
 from migbench.errors import UsageError
 from migbench.reporting.instance_table import write_instances
 from migbench.runs.execution import execute
+from migbench.runs.manifest import write_json
 from migbench.runs.plan import Plan, make_plan
 from migbench.runs.run_log import RUN_LOG
 from migbench.runs.sharding import read_shard
-from migbench.runs.store import Run, write_json
+from migbench.runs.store import Run
 from migbench.runs.watchdog import SLOW_AFTER
 from migbench.scoring import DifficultySplit
-from migbench.scoring.costs import imagined_turns, plan_costs
 from migbench.scoring.scored_run import ScoredRun, score_run
+from migbench.scoring.usage import estimate_usage as plan_costs
+from migbench.scoring.usage import imagined_turns
 from migbench.util.plain_table import plain_table
 
 what_options = together(

@@ -13,7 +13,7 @@ import msgspec
 
 from migbench.boxes import Box
 from migbench.errors import UsageError
-from migbench.runs.store import AnswerLine
+from migbench.runs.answer_lines import AnswerLine
 from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun
 from migbench.scoring.scorer import Lines

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from migbench.errors import DataError
 from migbench.messages import Answer, Size
-from migbench.util.input_files import MIB, open_regular
-from migbench.util.json_files import INVALID, trouble
 from migbench.util.redaction import redact
-
-ANSWERS = "answers.jsonl"
-LONGEST_LINE = 64 * MIB
-"""Bytes of an answer's line; longer ones are not read."""
 
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 """The side of an image."""
@@ -140,35 +132,3 @@ def with_answer(line: AnswerLine, answer: Answer) -> AnswerLine:
     """The line of a request, with its answer; secrets in it are taken out."""
     text = redact(answer.text, is_answer=not answer.refused)
     return msgspec.structs.replace(line, answer=dataclasses.replace(answer, text=text))
-
-
-def raw_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file of answers as they lie there; none where there is no file.
-
-    Raises `DataError` where it is no regular file, or a line is longer than any answer.
-    """
-    if not path.exists():
-        return
-    with open_regular(path) as file:
-        number = 1
-        while line := file.readline(LONGEST_LINE + 1):
-            if len(line) > LONGEST_LINE:
-                raise DataError(f"{path}:{number}: has more than {LONGEST_LINE:,} bytes")
-            yield line
-            number += 1
-
-
-def read_lines(path: Path) -> Iterator[AnswerLine]:
-    """All that was stored, in that order, failures that an answer followed too."""
-    for number, line in enumerate(raw_lines(path), start=1):
-        if not line.endswith(b"\n"):
-            return  # Cut off when its writer was killed.
-        try:
-            if line.strip():  # An editor may leave a blank line at the end.
-                yield decode_line(line)
-        except INVALID as error:
-            raise DataError(
-                f"{path}:{number}: is not a stored answer: {trouble(error, line)}; "
-                f"delete it, by `migbench verify --repair {path.parent}`: "
-                "the command that made the run then asks its question again"
-            ) from error

@@ -16,10 +16,12 @@ from migbench.models.event_loop import EventLoop
 from migbench.models.resolving import Model, resizing_of_adapter, with_resizing
 from migbench.runs.environment import new_manifest
 from migbench.runs.fingerprints import fingerprint_of_checkpoint
+from migbench.runs.manifest import Status
+from migbench.runs.opening import open_run
 from migbench.runs.plan import Plan, strategy_of
 from migbench.runs.replay import replay
 from migbench.runs.runner import Progress, Runner
-from migbench.runs.store import Lines, RunStore, Status, open_run
+from migbench.runs.store import Lines, RunStore
 from migbench.runs.watchdog import SLOW_AFTER
 
 
@@ -49,8 +51,8 @@ def execute(
         try:
             watched = progress(store)
             adapter = start_adapter(plan.settings.model)
-            store.know_checkpoint(fingerprint_of_checkpoint(plan.settings.model))
-            _know_model(store, adapter, plan.settings.model)
+            store.record_checkpoint(fingerprint_of_checkpoint(plan.settings.model))
+            _record_model(store, adapter, plan.settings.model)
             runner = Runner(
                 store=store,
                 adapter=adapter,
@@ -81,10 +83,10 @@ def all_answered(plan: Plan, lines: Lines) -> bool:
     )
 
 
-def _know_model(store: RunStore, adapter: Adapter, declared: Model) -> None:
+def _record_model(store: RunStore, adapter: Adapter, declared: Model) -> None:
     """Record in which frame the model's processor shows images, where boxes are in its pixels."""
     try:
-        store.know_model(with_resizing(declared, resizing_of_adapter(adapter)))
+        store.record_model(with_resizing(declared, resizing_of_adapter(adapter)))
     except MigbenchError:
         with EventLoop() as loop:
             loop.run(closed(adapter))

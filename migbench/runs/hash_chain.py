@@ -38,30 +38,30 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ChainEnd:
     """Where a file of linked lines ends: how many lines it has, and the last one's link."""
 
     lines: int = 0
     link: str = ""
 
-    def followed_by(self, content: bytes) -> tuple[bytes, End]:
+    def followed_by(self, content: bytes) -> tuple[bytes, ChainEnd]:
         """A JSON object with its link, as the next line, and where the file ends with it."""
         link = _link(self.link, content)
         line = content[:-1] + _MARK + link.encode() + _END
-        return line + b"\n", End(self.lines + 1, link)
+        return line + b"\n", ChainEnd(self.lines + 1, link)
 
-    def after(self, line: bytes) -> End:
+    def after(self, line: bytes) -> ChainEnd:
         """Where the file ends with this line, which is stored already; a blank one is no answer."""
         if not line.strip():
             return self
         _, link = _taken_apart(line)
-        return End(self.lines + 1, link)
+        return ChainEnd(self.lines + 1, link)
 
-    def followed_by_stored(self, line: bytes) -> tuple[bytes, End]:
+    def followed_by_stored(self, line: bytes) -> tuple[bytes, ChainEnd]:
         """A line that was stored, linked anew; one from before there were links stays without."""
         content, link = _taken_apart(line)
         if not link and not self.link:
-            return content + b"\n", End(self.lines + 1, "")
+            return content + b"\n", ChainEnd(self.lines + 1, "")
         return self.followed_by(content)
 
 

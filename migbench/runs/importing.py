@@ -14,11 +14,12 @@ from migbench.data.annotations import Annotations, Instance
 from migbench.errors import DataError, shortened
 from migbench.messages import Answer
 from migbench.models.resolving import Model
+from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.environment import new_manifest
+from migbench.runs.opening import new_run, refuse_filled
 from migbench.runs.plan import source_of
 from migbench.runs.selection import questions_of
 from migbench.runs.settings import Settings
-from migbench.runs.store import AnswerLine, new_run, refuse_filled
 from migbench.tasks import load_tasks, task_hashes
 from migbench.util.input_files import read_bytes
 from migbench.util.json_files import INVALID, decode_answers, read_json, trouble

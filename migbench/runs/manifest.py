@@ -11,7 +11,7 @@ import msgspec
 
 from migbench.errors import DataError, UsageError
 from migbench.runs.findings import Weight
-from migbench.runs.hash_chain import End, Seal, manifest_digest
+from migbench.runs.hash_chain import ChainEnd, Seal, manifest_digest
 from migbench.runs.manifest_check import problems_of, schema_of
 from migbench.runs.settings import Settings
 from migbench.util.files import replaced
@@ -130,7 +130,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def write_manifest(folder: Path, manifest: Manifest, end: End) -> Manifest:
+def write_manifest(folder: Path, manifest: Manifest, end: ChainEnd) -> Manifest:
     """Write the manifest, with a seal on it and on the lines up to here."""
     digest = manifest_digest(msgspec.json.encode(manifest))
     seal = Seal(lines=end.lines, link=end.link, manifest=digest)
@@ -139,14 +139,16 @@ def write_manifest(folder: Path, manifest: Manifest, end: End) -> Manifest:
     return sealed
 
 
-def following(manifest: Manifest, old: Manifest, events: Iterable[Event] = ()) -> Manifest:
+def resumed_manifest(manifest: Manifest, old: Manifest, events: Iterable[Event] = ()) -> Manifest:
     """The manifest of a run that goes on: created when it was, with all its environments."""
-    others = others_than(manifest.environment, [*old.others, old.environment])
+    others = other_environments(manifest.environment, [*old.others, old.environment])
     history = [*old.history, *events]
     return msgspec.structs.replace(manifest, created=old.created, others=others, history=history)
 
 
-def others_than(environment: Environment, all_of_them: Iterable[Environment]) -> list[Environment]:
+def other_environments(
+    environment: Environment, all_of_them: Iterable[Environment]
+) -> list[Environment]:
     """The environments that differ from this one and from each other, in their order."""
     found: list[Environment] = []
     for each in all_of_them:

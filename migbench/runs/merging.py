@@ -9,11 +9,14 @@ from pathlib import Path
 import msgspec
 
 from migbench.errors import DataError, UsageError
+from migbench.runs.answers_file import ANSWERS, read_lines
 from migbench.runs.findings import Weight
-from migbench.runs.manifest import Event, Manifest, Status, event, others_than, read_manifest
+from migbench.runs.locking import lock_run
+from migbench.runs.manifest import Event, Manifest, Status, event, other_environments, read_manifest
+from migbench.runs.opening import new_run, refuse_filled
 from migbench.runs.settings import Settings, differences
 from migbench.runs.sharding import Shard
-from migbench.runs.store import ANSWERS, Run, hold, new_run, read_lines, refuse_filled
+from migbench.runs.store import Run
 from migbench.runs.stored import stored_findings
 from migbench.util.plain_text import encodable
 
@@ -31,7 +34,7 @@ def merge_runs(folders: Sequence[Path], out: Path, *, without_lock: bool = False
     settings = _joint_settings([(folder, read_manifest(folder)) for folder in folders])
     with ExitStack() as held:
         for folder in folders:
-            held.enter_context(hold(folder, without_lock=without_lock))
+            held.enter_context(lock_run(folder, without_lock=without_lock))
         shards = [read_manifest(folder) for folder in folders]
         events = [
             event
@@ -46,7 +49,7 @@ def merge_runs(folders: Sequence[Path], out: Path, *, without_lock: bool = False
             settings=settings,
             questions=sum(shard.questions for shard in shards),
             origin=encodable(f"shards {', '.join(map(str, folders))}"),
-            others=others_than(
+            others=other_environments(
                 shards[0].environment,
                 [each for shard in shards for each in (*shard.others, shard.environment)],
             ),

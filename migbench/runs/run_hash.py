@@ -18,9 +18,10 @@ from typing import Any
 
 import msgspec
 
+from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.manifest import Manifest
 from migbench.runs.settings import comparable
-from migbench.runs.store import AnswerLine, Run
+from migbench.runs.store import Run
 
 
 def run_hash(run: Run) -> str:

@@ -36,7 +36,7 @@ _OF_THE_MODEL = ("model", "root", "model_path", "parameters", "size")
 class _Store(Protocol):
     """The part of a run's store that keeps what is said here."""
 
-    def know_servers(self, servers: Servers) -> None: ...
+    def record_servers(self, servers: Servers) -> None: ...
 
     def earlier_servers(self) -> Servers: ...
 
@@ -66,7 +66,7 @@ class ServerRecord:
         self._at_start = account
         self._earlier = self._store.earlier_servers()
         self._warn(_SINCE_EARLIER, self._earlier, self._at_start)
-        self._store.know_servers(self._at_start)
+        self._store.record_servers(self._at_start)
 
     async def end(self) -> None:
         """Ask them again, keep it, and warn of what has changed meanwhile."""
@@ -77,7 +77,7 @@ class ServerRecord:
             return
         self._warn("during the run", self._at_start, now)
         self._warn(_SINCE_EARLIER, self._earlier, now, _OF_REPLIES)
-        self._store.know_servers({**self._at_start, **now})
+        self._store.record_servers({**self._at_start, **now})
 
     async def _account(self) -> Servers | AdapterError | None:
         """What the adapter says of its servers; None where it knows of none, or cannot say it."""

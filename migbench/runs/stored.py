@@ -7,7 +7,8 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from migbench.runs.answer_lines import ANSWERS, decode_line, raw_lines
+from migbench.runs.answer_lines import decode_line
+from migbench.runs.answers_file import ANSWERS, raw_lines
 from migbench.runs.findings import Finding, changed, remark, unsealed
 from migbench.runs.hash_chain import Lines, Seal, inspect, manifest_digest
 from migbench.runs.manifest import MANIFEST, MOST_BYTES, Manifest

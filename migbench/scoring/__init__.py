@@ -4,7 +4,7 @@ from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.comparison import Comparison, Paired, compare, compare_groups
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
 from migbench.scoring.intervals import with_intervals
-from migbench.scoring.joining import Side
+from migbench.scoring.joining import LabelledRun
 from migbench.scoring.metrics import HIT, METRICS, SHARES
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.protocols import DEFAULT_PROTOCOL, PROTOCOLS
@@ -30,6 +30,7 @@ __all__ = [
     "DifficultySplit",
     "Flag",
     "Interval",
+    "LabelledRun",
     "Level",
     "Outcome",
     "Paired",
@@ -38,7 +39,6 @@ __all__ = [
     "SampleScore",
     "Scorer",
     "Scores",
-    "Side",
     "TaskScores",
     "compare",
     "compare_groups",

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from migbench.data.instances import Instance
 from migbench.runs.settings import AnnotationSource
 from migbench.scoring.bootstrap import Bootstrap
-from migbench.scoring.gains import Gains, macro_evidence
-from migbench.scoring.joining import Hit, Pair, Side, join
+from migbench.scoring.joining import Hit, LabelledRun, PairedOutcome, join
 from migbench.scoring.metrics import HIT
-from migbench.scoring.paired import FLIPS, holm
+from migbench.scoring.paired import PERMUTATIONS, holm
+from migbench.scoring.paired_differences import PairedDifferences, macro_difference_test
 from migbench.scoring.uncertainty import Interval
 
 
@@ -32,9 +32,10 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
     unanswered targets, the difference where one of them is None.
 
     The targets are of so many image ``clusters``. Where there is a difference, it has an
-    ``interval``, the ``p`` of a test that flips whole clusters, ``p_holm`` that corrects it for the
-    number of tasks, and beside them ``smallest``, the smallest true difference, in points, that
-    this data would have shown with 80 % power. Interval and smallest are None for one cluster.
+    ``interval``, the ``p`` of a sign-flip permutation test over clusters, ``p_holm`` that corrects
+    it for the number of tasks, and ``mde``, the minimum detectable effect: the smallest true
+    difference, in points, that this data would have shown with 80 % power. Interval and effect are
+    None for one cluster.
     """
 
     n: int
@@ -50,7 +51,7 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | None = None
     p: float | None = None
     p_holm: float | None = None
-    smallest: float | None = None
+    mde: float | None = None
 
 
 class MacroPaired(Paired, frozen=True, kw_only=True):
@@ -66,7 +67,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The second run against the first, on the targets that both were asked for.
 
     ``only_first`` and ``only_second`` count the targets that are left out because the other run was
-    not asked for them. ``seed`` is that of the macro average's ``flips`` of clusters;
+    not asked for them. ``seed`` is that of the macro average's random ``permutations``;
     ``bootstrap`` says how clusters were resampled, where intervals do not come from formulas.
     """
 
@@ -79,15 +80,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     only_first: int
     only_second: int
     seed: int = 0
-    flips: int = FLIPS
+    permutations: int = PERMUTATIONS
     bootstrap: Bootstrap | None = None
     metric: str = HIT
     """By which the runs are compared; of a partial one, on targets that count in both."""
 
 
 def compare(
-    first: Side,
-    second: Side,
+    first: LabelledRun,
+    second: LabelledRun,
     *,
     bootstrap: Bootstrap | None = None,
     seed: int = 0,
@@ -96,7 +97,7 @@ def compare(
     """Set the second run against the first.
 
     Intervals come from formulas, or with a ``bootstrap`` from resampled clusters; the macro
-    average's test draws its flips by ``seed``.
+    average's test draws its permutations by ``seed``.
 
     Raises `UsageError` where they are on different annotations or scored under different
     protocols, or have no target in common.
@@ -104,14 +105,14 @@ def compare(
     order = {task: place for place, task in enumerate(first.scores.tasks)}
     groups, alone = join(first, second, lambda each: each.task, metric)
     groups = dict(sorted(groups.items(), key=lambda each: order[each[0]]))
-    tasks, gains = _differences(groups, bootstrap)
+    tasks, differences = _differences(groups, bootstrap)
     return Comparison(
         first=first.label,
         second=second.label,
         protocol=first.scores.protocol,
         annotations=first.scores.annotations,
         tasks=tasks,
-        macro=_macro(tasks, [*gains.values()], seed),
+        macro=_macro(tasks, [*differences.values()], seed),
         only_first=alone[0],
         only_second=alone[1],
         seed=seed,
@@ -121,8 +122,8 @@ def compare(
 
 
 def compare_groups(
-    first: Side,
-    second: Side,
+    first: LabelledRun,
+    second: LabelledRun,
     group_of: Callable[[Instance], str],
     bootstrap: Bootstrap | None = None,
 ) -> dict[str, Paired]:
@@ -135,12 +136,12 @@ def compare_groups(
 
 
 def _differences(
-    groups: Mapping[str, Sequence[Pair]], bootstrap: Bootstrap | None
-) -> tuple[dict[str, Paired], dict[str, Gains]]:
-    """What the groups come to, with the evidence for it, and their gains."""
+    groups: Mapping[str, Sequence[PairedOutcome]], bootstrap: Bootstrap | None
+) -> tuple[dict[str, Paired], dict[str, PairedDifferences]]:
+    """What the groups come to, with the tests of it, and their paired differences."""
     counts = {name: _count(group) for name, group in groups.items()}
-    gains = {
-        name: Gains.of(
+    differences = {
+        name: PairedDifferences.of(
             [bool(pair.second) - bool(pair.first) for pair in group],
             [pair.cluster for pair in group],
             bootstrap,
@@ -149,10 +150,10 @@ def _differences(
         for stream, (name, group) in enumerate(groups.items())
         if counts[name].difference is not None
     }
-    return counts | _with_evidence(counts, gains), gains
+    return counts | _with_tests(counts, differences), differences
 
 
-def _count(pairs: Sequence[Pair]) -> Paired:
+def _count(pairs: Sequence[PairedOutcome]) -> Paired:
     """One task's pairs as figures."""
     n = len(pairs)
     counts = Counter((pair.first, pair.second) for pair in pairs)
@@ -178,23 +179,27 @@ def _accuracy(hits: Sequence[Hit]) -> float | None:
     return None if None in hits else 100 * hits.count(True) / len(hits)
 
 
-def _with_evidence(tasks: Mapping[str, Paired], gains: Mapping[str, Gains]) -> dict[str, Paired]:
+def _with_tests(
+    tasks: Mapping[str, Paired], differences: Mapping[str, PairedDifferences]
+) -> dict[str, Paired]:
     """The tasks that have a difference, with what the data says of it."""
-    found = {task: each.evidence() for task, each in gains.items()}
-    corrected = holm({task: evidence.p for task, evidence in found.items()})
+    found = {task: each.test() for task, each in differences.items()}
+    corrected = holm({task: test.p for task, test in found.items()})
     return {
         task: replace(
             tasks[task],
-            interval=evidence.interval,
-            p=evidence.p,
+            interval=test.interval,
+            p=test.p,
             p_holm=corrected[task],
-            smallest=evidence.smallest,
+            mde=test.mde,
         )
-        for task, evidence in found.items()
+        for task, test in found.items()
     }
 
 
-def _macro(tasks: Mapping[str, Paired], gains: Sequence[Gains], seed: int) -> MacroPaired:
+def _macro(
+    tasks: Mapping[str, Paired], differences: Sequence[PairedDifferences], seed: int
+) -> MacroPaired:
     counted = list(tasks.values())
     macro = MacroPaired(
         n=sum(task.n for task in counted),
@@ -211,8 +216,8 @@ def _macro(tasks: Mapping[str, Paired], gains: Sequence[Gains], seed: int) -> Ma
     )
     if macro.difference is None:
         return macro
-    evidence = macro_evidence(gains, seed)
-    return replace(macro, interval=evidence.interval, p=evidence.p, smallest=evidence.smallest)
+    test = macro_difference_test(differences, seed)
+    return replace(macro, interval=test.interval, p=test.p, mde=test.mde)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -16,7 +16,7 @@ from migbench.scoring.summary import Scores
 
 
 @dataclass(frozen=True)
-class Side:
+class LabelledRun:
     """One scored run in a comparison; ``label`` names it in messages and results."""
 
     label: str
@@ -29,7 +29,7 @@ Hit = bool | None
 """Whether a run hits a target, or is right by another metric; None where it has no answer."""
 
 
-class Pair(NamedTuple):
+class PairedOutcome(NamedTuple):
     """One target in both runs, and the number of its image cluster."""
 
     first: Hit
@@ -38,8 +38,8 @@ class Pair(NamedTuple):
 
 
 def join(
-    first: Side, second: Side, group_of: Callable[[Instance], str], metric: str = HIT
-) -> tuple[dict[str, list[Pair]], tuple[int, int]]:
+    first: LabelledRun, second: LabelledRun, group_of: Callable[[Instance], str], metric: str = HIT
+) -> tuple[dict[str, list[PairedOutcome]], tuple[int, int]]:
     """The targets of both runs by group, and how many each run alone was asked for.
 
     Of a partial metric only targets that count for it in both runs are joined, and groups without
@@ -48,11 +48,11 @@ def join(
     """
     _refuse_what_differs(first, second)
     ours, theirs = _hits(first, metric), _hits(second, metric)
-    groups: dict[str, list[Pair]] = {}
+    groups: dict[str, list[PairedOutcome]] = {}
     for instance in (each.instance for each in first.samples):
         place = instance.index
         if place in ours and place in theirs:
-            pair = Pair(ours[place], theirs[place], first.cluster_of(instance))
+            pair = PairedOutcome(ours[place], theirs[place], first.cluster_of(instance))
             groups.setdefault(group_of(instance), []).append(pair)
     if METRICS[metric].partial:
         groups = {
@@ -66,7 +66,7 @@ def join(
     return groups, _asked_alone(first, second)
 
 
-def _hits(run: Side, metric: str) -> dict[int, Hit]:
+def _hits(run: LabelledRun, metric: str) -> dict[int, Hit]:
     """Whether the run hits each target that counts, by the target's place in the file."""
     found: dict[int, Hit] = {}
     for each in run.samples:
@@ -78,12 +78,12 @@ def _hits(run: Side, metric: str) -> dict[int, Hit]:
     return found
 
 
-def _asked_alone(first: Side, second: Side) -> tuple[int, int]:
+def _asked_alone(first: LabelledRun, second: LabelledRun) -> tuple[int, int]:
     one, other = ({each.instance.index for each in run.samples} for run in (first, second))
     return len(one - other), len(other - one)
 
 
-def _refuse_what_differs(first: Side, second: Side) -> None:
+def _refuse_what_differs(first: LabelledRun, second: LabelledRun) -> None:
     ours, theirs = first.scores, second.scores
     sources = ours.annotations, theirs.annotations
     for alike, what, one, other in (

@@ -1,8 +1,8 @@
-"""Statistics of two runs on the same targets: interval, test, and what could have been seen.
+"""Statistics of paired differences: interval, sign-flip permutation test, detectable effect.
 
-A target's gain is 1 where only the second run hits it, -1 where only the first does, else 0. Gains
-are summed by image cluster (`Sums`), like hits. ``docs/statistics.md`` has the formulas, with their
-sources.
+A target's difference is 1 where only the second run hits it, -1 where only the first does, else 0.
+Differences are summed by image cluster (`Sums`), like hits. ``docs/statistics.md`` has the
+formulas, with their sources.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from migbench.scoring.uncertainty import (
 )
 
 POWER = 0.8
-"""Chance of finding the smallest difference that the data could have shown."""
-FLIPS = 100_000
-"""Random flips behind a macro average's p; the tasks' need none."""
+"""Chance of finding the minimum detectable effect."""
+PERMUTATIONS = 100_000
+"""Random permutations behind a macro average's p; the tasks' need none."""
 DIGITS = 12
 """To which a task's p is computed; smaller ones than the last digit are given as that."""
 ROUNDING = 1e-12
@@ -35,17 +35,17 @@ ROUNDING = 1e-12
 Key = TypeVar("Key")
 
 
-def difference_interval(gains: Sums) -> Interval | None:
+def difference_interval(differences: Sums) -> Interval | None:
     """The interval of a paired difference; None where a single cluster says nothing about others.
 
     Student's t on clusters. Where clusters are few, or the runs differ in few of them, two made-up
     ones are added, of a usual cluster's size, all wins and all losses: what Bonett and Price (2012)
     add to pairs. Two equal runs thus have an interval with a width.
     """
-    if not gains.freedom:
+    if not differences.freedom:
         return None
-    few = is_sparse(gains)
-    used = with_pseudo_clusters(gains) if few else gains
+    few = is_sparse(differences)
+    used = with_pseudo_clusters(differences) if few else differences
     margin = t_quantile((1 + LEVEL) / 2, used.freedom) * used.error
     return Interval(
         error=100 * used.error,
@@ -55,54 +55,55 @@ def difference_interval(gains: Sums) -> Interval | None:
     )
 
 
-def smallest_difference(gains: Sums) -> float | None:
+def minimum_detectable_effect(differences: Sums) -> float | None:
     """The smallest true difference, in points, that this data would show with 80 % power.
 
     Two-sided, at 5 %: the sum of both quantiles of Student's t times the standard error (Bloom
     1995). It is about one comparison; Holm's correction over several needs a larger one.
     """
-    if not gains.freedom:
+    if not differences.freedom:
         return None
-    used = with_pseudo_clusters(gains) if is_sparse(gains) else gains
+    used = with_pseudo_clusters(differences) if is_sparse(differences) else differences
     quantiles = t_quantile((1 + LEVEL) / 2, used.freedom) + t_quantile(POWER, used.freedom)
     return 100 * quantiles * used.error
 
 
-def is_sparse(gains: Sums) -> bool:
+def is_sparse(differences: Sums) -> bool:
     """Whether clusters are few, or the runs differ in few of them."""
-    differing = int(np.count_nonzero(gains.totals))
-    return gains.freedom + 1 < FEW_CLUSTERS or differing < FEW_CASES
+    differing = int(np.count_nonzero(differences.totals))
+    return differences.freedom + 1 < FEW_CLUSTERS or differing < FEW_CASES
 
 
-def with_pseudo_clusters(gains: Sums) -> Sums:
+def with_pseudo_clusters(differences: Sums) -> Sums:
     """The same with a cluster of wins and a cluster of losses more.
 
     Their size is that of the cluster in which a target finds itself on average.
     """
-    usual = float((gains.sizes**2).sum()) / gains.n
+    usual = float((differences.sizes**2).sum()) / differences.n
     numbers = np.array([-2, -1])  # Real clusters count from 0.
     return Sums(
-        np.concatenate([numbers, gains.clusters]),
-        np.concatenate([[-usual, usual], gains.totals]),
-        np.concatenate([[usual, usual], gains.sizes]),
+        np.concatenate([numbers, differences.clusters]),
+        np.concatenate([[-usual, usual], differences.totals]),
+        np.concatenate([[usual, usual], differences.sizes]),
     )
 
 
-def sign_flip_p(gains: Sums) -> float:
-    """Two-sided p of a task's difference: the runs' names are exchanged cluster by cluster.
+def sign_flip_p(differences: Sums) -> float:
+    """Two-sided p of a task's difference: a permutation test that flips the signs of clusters.
 
-    If the runs are alike, a cluster's sum of gains is as likely as its negative (Fisher 1935). The
-    p value is the share of all flips whose sum is farther from 0 than the observed, and half of
-    those that are equally far: the mid-p. On targets of their own it is McNemar's mid-p test, which
-    finds 5 % of false differences where the exact test, on few targets, finds 1 to 3 (Fagerland,
-    Lydersen and Laake 2013). No flip is drawn: the distribution of the sum, a whole number, comes
-    from its characteristic function, the product of the cosines of the clusters' sums.
+    If the runs are alike, a cluster's sum of differences is as likely as its negative (Fisher
+    1935). The p value is the share of all sign flips whose sum is farther from 0 than the observed,
+    and half of those that are equally far: the mid-p. On targets of their own it is McNemar's mid-p
+    test, which finds 5 % of false differences where the exact test, on few targets, finds 1 to 3
+    (Fagerland, Lydersen and Laake 2013). No flip is drawn: the distribution of the sum, a whole
+    number, comes from its characteristic function, the product of the cosines of the clusters'
+    sums.
 
     >>> sign_flip_p(Sums.of([1, 1, 1, 0], [0, 1, 2, 3]))
     0.125
     """
-    magnitudes, counts = _grouped(gains.totals)
-    observed = round(abs(float(gains.totals.sum())))
+    magnitudes, counts = _grouped(differences.totals)
+    observed = round(abs(float(differences.totals.sum())))
     if not observed:
         return 1.0
     farthest = round(float(magnitudes @ counts))
@@ -117,10 +118,10 @@ def sign_flip_p(gains: Sums) -> float:
     return min(max(round(p, DIGITS), 10.0**-DIGITS), 1.0)
 
 
-def macro_sign_flip_p(tasks: Sequence[Sums], seed: int, flips: int = FLIPS) -> float:
-    """The same of the tasks' mean difference, by random flips of whole clusters.
+def macro_sign_flip_p(tasks: Sequence[Sums], seed: int, permutations: int = PERMUTATIONS) -> float:
+    """The same of the tasks' mean difference, by random permutations of whole clusters.
 
-    The observed one counts as a flip, so that p is never 0 (Phipson and Smyth 2010). Clusters that
+    The observed one counts as one, so that p is never 0 (Phipson and Smyth 2010). Clusters that
     weigh alike are flipped together: their sum is binomial.
     """
     weights = np.concatenate([task.totals / task.n for task in tasks])
@@ -130,13 +131,13 @@ def macro_sign_flip_p(tasks: Sequence[Sums], seed: int, flips: int = FLIPS) -> f
     if observed <= ROUNDING:
         return 1.0
     generator = np.random.default_rng(seed)
-    flipped = np.zeros(flips)
+    flipped = np.zeros(permutations)
     for magnitude, count in zip(*_grouped(np.bincount(place, weights).astype(float)), strict=True):
-        flipped += magnitude * (2.0 * generator.binomial(count, 0.5, flips) - count)
+        flipped += magnitude * (2.0 * generator.binomial(count, 0.5, permutations) - count)
     beyond = np.abs(flipped) - observed
     farther = np.count_nonzero(beyond > ROUNDING)
     as_far = np.count_nonzero(np.abs(beyond) <= ROUNDING)
-    return float(farther + (as_far + 1) / 2) / (flips + 1)
+    return float(farther + (as_far + 1) / 2) / (permutations + 1)
 
 
 def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:

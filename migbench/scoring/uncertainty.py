@@ -55,7 +55,7 @@ class Sums:
     """One quantity of one group of targets, summed by cluster.
 
     ``clusters`` are the clusters' numbers, each once and rising; ``totals`` the sums of the
-    targets' values (hits: 0 or 1; gains of one run over another: -1, 0 or 1), ``sizes`` their
+    targets' values (hits: 0 or 1; paired differences: -1, 0 or 1), ``sizes`` their
     numbers of targets, all positive.
     """
 

@@ -19,7 +19,7 @@ from migbench.asking.strategies import find_strategy
 from migbench.boxes import Box
 from migbench.data.annotations import Annotations, Instance
 from migbench.dialects import FoundBox, find_dialect
-from migbench.runs.store import AnswerLine
+from migbench.runs.answer_lines import AnswerLine
 from migbench.scoring import PROTOCOLS, Outcome, SampleScore, Scorer
 from migbench.scoring.matching import match_boxes
 from migbench.tasks import Noun

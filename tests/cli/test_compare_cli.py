@@ -17,8 +17,9 @@ from migbench.models.resolving import resolve_model
 from migbench.runs.importing import read_released, store_import
 from migbench.runs.plan import make_plan
 from migbench.runs.store import Run
-from migbench.scoring.costs import paid_costs, plan_costs
 from migbench.scoring.scored_run import score_run
+from migbench.scoring.usage import estimate_usage as plan_costs
+from migbench.scoring.usage import measured_usage as paid_costs
 
 MODEL = """
 from migbench.messages import Answer
@@ -87,7 +88,7 @@ def test_runs_are_compared_with_the_first_and_their_costs_stand_below(
     ]
     header = next(line for line in lines if line.startswith("Task"))
     assert re.split(r"\s{2,}", header)[4:] == [
-        *("Difference", "95 % interval", "p", "Holm", "Would show"),
+        *("Difference", "95 % interval", "p", "Holm", "MDE"),
         *("Wins", "Losses", "Both", "Neither"),
     ]
     assert sum(line.startswith("macro (10)") for line in lines) == 2

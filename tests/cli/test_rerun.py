@@ -15,8 +15,8 @@ from migbench import tasks
 from migbench.mini import render
 from migbench.models.resolving import Model, resolve_model
 from migbench.runs.fingerprints import fingerprint_of_checkpoint
+from migbench.runs.manifest import read_manifest
 from migbench.runs.settings import differences
-from migbench.runs.store import read_manifest
 
 COUNTING = """
 class Model:

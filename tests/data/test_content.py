@@ -19,8 +19,9 @@ from migbench.data.annotations import Annotations, inspect_annotations, read_ann
 from migbench.data.content import canonical
 from migbench.data.download import REPOSITORY
 from migbench.data.versions import KNOWN_VERSIONS
+from migbench.runs.manifest import read_manifest, write_json
 from migbench.runs.run_hash import run_hash
-from migbench.runs.store import Run, read_manifest, write_json
+from migbench.runs.store import Run
 from migbench.scoring.scored_run import score_run
 
 HUB_BYTES = "0be98182eb41700b2028e0084846a6e3a88e8a495c9a02321425a811ef6fa4bb"

@@ -35,7 +35,7 @@ from migbench.reporting.published import load_table
 from migbench.reporting.tables import FORMATS
 from migbench.reporting.tables.layouts import AVERAGE
 from migbench.runs.environment import current_environment
-from migbench.runs.store import write_json
+from migbench.runs.manifest import write_json
 from migbench.tasks import tasks_folder
 
 MODEL = resolve_model("mine", Overrides(adapter="baseline", dialect=find_dialect("qwen2-vl")))

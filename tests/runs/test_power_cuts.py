@@ -12,7 +12,8 @@ import pytest
 from support.command_line import migbench
 
 from migbench.mini import render
-from migbench.runs.store import AnswerLine, RunStore
+from migbench.runs.answer_lines import AnswerLine
+from migbench.runs.store import RunStore
 from migbench.util import durable_file
 
 SLOW = """

@@ -12,14 +12,11 @@ from support.answer_lines import answer_line
 
 from migbench.errors import DataError, UsageError
 from migbench.models.resolving import resolve_model
+from migbench.runs.answer_lines import AnswerLine
+from migbench.runs.manifest import Environment, Manifest
+from migbench.runs.opening import open_run
 from migbench.runs.settings import AnnotationSource, Settings
-from migbench.runs.store import (
-    AnswerLine,
-    Environment,
-    Manifest,
-    Run,
-    open_run,
-)
+from migbench.runs.store import Run
 
 
 def settings(**changes: object) -> Settings:

@@ -20,8 +20,10 @@ from migbench.data.annotations import Instance
 from migbench.dialects import find_dialect
 from migbench.messages import Answer, ImageFile, ModelError, Request
 from migbench.models.resolving import Model, resolve_model
+from migbench.runs.answer_lines import AnswerLine
+from migbench.runs.opening import open_run
 from migbench.runs.runner import GIVE_UP_AFTER, Progress, Runner, by_image_set
-from migbench.runs.store import AnswerLine, Run, RunStore, open_run
+from migbench.runs.store import Run, RunStore
 from migbench.scoring import PROTOCOLS, Outcome, Scorer
 
 

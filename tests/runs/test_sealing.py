@@ -16,22 +16,22 @@ from migbench.errors import UsageError
 from migbench.models.credentials import refuse_secrets
 from migbench.models.resolving import resolve_model
 from migbench.runs.answer_lines import AnswerLine, decode_line, encode_line
-from migbench.runs.hash_chain import End, Lines, inspect, manifest_digest
+from migbench.runs.hash_chain import ChainEnd, Lines, inspect, manifest_digest
 from migbench.runs.run_hash import content_hash
 
 TEXTS = st.lists(st.text(max_size=8), min_size=1, max_size=6)
 
 
-def linked(texts: list[str]) -> tuple[list[bytes], End]:
+def linked(texts: list[str]) -> tuple[list[bytes], ChainEnd]:
     """Lines as a run stores them, and their end."""
-    end, lines = End(), []
+    end, lines = ChainEnd(), []
     for number, text in enumerate(texts):
         stored, end = end.followed_by(encode_line(line(f"q{number}", text)))
         lines.append(stored)
     return lines, end
 
 
-def holds(found: Lines, end: End) -> bool:
+def holds(found: Lines, end: ChainEnd) -> bool:
     """Whether lines are those that a seal was set on."""
     intact = not (found.changed or found.displaced or found.torn or found.unsealed)
     return intact and found.count == end.lines and found.at_seal == end.link
@@ -87,7 +87,7 @@ def test_a_deleted_line_is_found_at_the_line_behind_it() -> None:
 
 def test_links_go_on_where_a_file_ends() -> None:
     lines, end = linked(list("ab"))
-    again = End()
+    again = ChainEnd()
     for each in lines:
         again = again.after(each)
     assert again == end

@@ -14,8 +14,8 @@ from test_runner import DIRECT, Scripted, instance, questions
 from migbench.errors import AdapterError
 from migbench.messages import ImageFile
 from migbench.runs.manifest import read_manifest
+from migbench.runs.opening import open_run
 from migbench.runs.runner import Runner
-from migbench.runs.store import open_run
 
 Account = Mapping[str, Mapping[str, str]]
 

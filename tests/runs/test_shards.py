@@ -22,8 +22,10 @@ from migbench.data.annotations import read_annotations
 from migbench.errors import UsageError
 from migbench.mini import render
 from migbench.runs import hash_chain
+from migbench.runs.answers_file import ANSWERS, read_lines
+from migbench.runs.locking import lock_run
 from migbench.runs.sharding import Shard, read_shard, share_of
-from migbench.runs.store import ANSWERS, Run, hold, read_lines
+from migbench.runs.store import Run
 
 MODEL = """
 import hashlib
@@ -334,7 +336,7 @@ def test_shards_of_different_checkpoints_are_refused(made: Path, tmp_path: Path)
 
 
 def test_a_shard_that_is_under_way_is_refused(made: Path, tmp_path: Path) -> None:
-    with hold(made / "part2"):
+    with lock_run(made / "part2"):
         done = migbench("merge", *parts(made), "--out", tmp_path / "merged")
     assert done.status == 2
     assert f"{made / 'part2'}: another process is working on this run" in done.err

@@ -11,8 +11,9 @@ import pytest
 from support.command_line import migbench
 
 from migbench.mini import render
+from migbench.runs.locking import lock_run
 from migbench.runs.manifest import read_manifest
-from migbench.runs.store import Run, RunStore, hold
+from migbench.runs.store import Run, RunStore
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_what_a_killed_merge_left_is_no_run_and_is_made_anew(
 
 
 def test_two_merges_into_one_folder_do_not_mix(parts: tuple[Path, Path], tmp_path: Path) -> None:
-    with hold(tmp_path / ".merged.partial"):
+    with lock_run(tmp_path / ".merged.partial"):
         done = migbench("merge", *parts, "--out", tmp_path / "merged")
     assert done.status == 2
     assert "another process is working on this run" in done.err
@@ -157,7 +158,7 @@ def test_without_locks_work_is_refused_until_the_user_vouches_for_being_alone(
 
 def test_a_lock_of_another_kind_is_not_taken_away(mini: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with hold(out):
+    with lock_run(out):
         before = (out / ".lock").stat().st_ino
         done = migbench("run", "--model", "whole-image", "--data", mini, "--out", out)
         assert done.status == 2

@@ -32,9 +32,9 @@ def test_resampling_agrees_with_the_formulas() -> None:
     means = resampled_means([first, second], DRAWS)
     assert means.shape == (2, 4000)
     assert close(bootstrap_interval(means[0]), accuracy_interval(first))
-    gains = Sums(first.clusters, second.totals - first.totals, first.sizes)
+    differences = Sums(first.clusters, second.totals - first.totals, first.sizes)
     difference = means[1] - means[0]
-    formula = difference_interval(gains)
+    formula = difference_interval(differences)
     found = bootstrap_interval(difference)
     assert formula is not None
     assert found is not None

@@ -15,9 +15,9 @@ from migbench.errors import UsageError
 from migbench.runs.settings import AnnotationSource
 from migbench.scoring import (
     Comparison,
+    LabelledRun,
     Outcome,
     SampleScore,
-    Side,
     compare,
     compare_groups,
     macro_average,
@@ -32,7 +32,9 @@ Marks = Sequence[tuple[str, bool | None]]
 """Every target's task, and whether it is hit; None where it has no answer."""
 
 
-def side(label: str, marks: Marks, *, accept: bool = False, skip: int = 0, **changes: Any) -> Side:
+def side(
+    label: str, marks: Marks, *, accept: bool = False, skip: int = 0, **changes: Any
+) -> LabelledRun:
     """A run with these results; its first ``skip`` targets were not asked for."""
     samples = [
         sample_score(ANSWERS[hit], target=instance(id=f"target-{number}", index=number, task=task))
@@ -40,7 +42,7 @@ def side(label: str, marks: Marks, *, accept: bool = False, skip: int = 0, **cha
     ][skip:]
     tasks = summarise_tasks(samples, TASKS, accept_model_errors=accept)
     scores = scores_of(tasks, model=label, accepted_model_errors=accept, **changes)
-    return Side(label, scores, samples, lambda target: target.index)
+    return LabelledRun(label, scores, samples, lambda target: target.index)
 
 
 def two(first: Marks, second: Marks, **options: Any) -> Comparison:
@@ -192,7 +194,7 @@ results = st.lists(
 )
 
 
-def quick(label: str, marks: Marks, accept: bool) -> Side:
+def quick(label: str, marks: Marks, accept: bool) -> LabelledRun:
     """As `side`, from samples that need no answer to be read."""
     samples = [_sample(number, task, hit) for number, (task, hit) in enumerate(marks)]
     tasks = summarise_tasks(samples, TASKS, accept_model_errors=accept)
@@ -200,7 +202,7 @@ def quick(label: str, marks: Marks, accept: bool) -> Side:
     scores = msgspec.structs.replace(
         template, tasks=tasks, macro=macro_average(tasks), accepted_model_errors=accept
     )
-    return Side(label, scores, samples, lambda target: target.index)
+    return LabelledRun(label, scores, samples, lambda target: target.index)
 
 
 def _sample(number: int, task: str, hit: bool | None) -> SampleScore:

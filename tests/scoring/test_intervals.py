@@ -29,7 +29,7 @@ from migbench.reporting.tables import level_table
 from migbench.reporting.tables.text import text
 from migbench.runs.importing import read_released, store_import
 from migbench.runs.store import Run
-from migbench.scoring import Bootstrap, Interval, Side, compare
+from migbench.scoring import Bootstrap, Interval, LabelledRun, compare
 from migbench.scoring.difficulty import LITERAL, DifficultySplit, Level, count_levels
 from migbench.scoring.scored_run import ScoredRun, score_run
 from migbench.scoring.scorer import HIT_AT
@@ -183,9 +183,9 @@ def test_scipy_is_loaded_when_it_is_needed_and_no_more_of_it(on_original: Run) -
 # --- comparisons ----------------------------------------------------------------------------------
 
 
-def sides(scored: dict[str, ScoredRun]) -> tuple[Side, Side]:
+def sides(scored: dict[str, ScoredRun]) -> tuple[LabelledRun, LabelledRun]:
     first, second = (
-        Side(name, run.scores, run.samples, run.annotations.cluster_of)
+        LabelledRun(name, run.scores, run.samples, run.annotations.cluster_of)
         for name, run in reversed(scored.items())
     )
     return first, second
@@ -200,8 +200,8 @@ def test_migician_gains_on_every_task_but_not_every_gain_is_certain(
         assert paired.difference is not None
         assert paired.interval.low < paired.difference < paired.interval.high
         assert paired.p is not None
-        assert paired.smallest is not None
-        assert paired.smallest > paired.interval.margin
+        assert paired.mde is not None
+        assert paired.mde > paired.interval.margin
     assert comparison.macro.p is not None
     assert comparison.macro.p < 0.0001
     uncertain = {task for task, each in comparison.tasks.items() if (each.p_holm or 0) > 0.05}
@@ -237,7 +237,7 @@ def test_differences_resample_as_the_formulas_say(scored: dict[str, ScoredRun]) 
         assert other.interval is not None
         assert other.interval.method == "bootstrap"
         assert other.interval.error == pytest.approx(one.interval.error, rel=0.06)
-        assert (one.p, one.smallest) == (other.p, other.smallest)
+        assert (one.p, one.mde) == (other.p, other.mde)
 
 
 # --- commands -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from migbench.dialects import find_dialect
 from migbench.errors import DataError
 from migbench.messages import ImageFile
 from migbench.models.corrections import Correction
-from migbench.runs.store import AnswerLine
+from migbench.runs.answer_lines import AnswerLine
 from migbench.scoring import PROTOCOLS, Flag, Outcome, Scorer
 from migbench.tasks import Noun
 

@@ -21,15 +21,17 @@ from migbench.errors import DataError
 from migbench.mini import render
 from migbench.models.resolving import resolve_model
 from migbench.reporting.instance_table import write_instances
+from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.environment import new_manifest
+from migbench.runs.opening import open_run
 from migbench.runs.plan import DEFAULT_PROMPTS, source_of, strategy_of
 from migbench.runs.selection import questions_of
 from migbench.runs.settings import Settings
 from migbench.runs.sharding import Shard
-from migbench.runs.store import AnswerLine, Run, open_run
-from migbench.scoring.costs import paid_costs
+from migbench.runs.store import Run
 from migbench.scoring.difficulty import LITERAL, DifficultySplit, Level, count_levels
 from migbench.scoring.scored_run import score_run
+from migbench.scoring.usage import measured_usage
 from migbench.tasks import load_tasks, task_hashes
 
 ORDER = [spec.key for spec in load_tasks()]
@@ -153,7 +155,7 @@ def test_the_order_of_answers_makes_no_difference(
     )
     assert one.scores == other.scores
     assert one.samples == other.samples
-    assert paid_costs(one) == paid_costs(other)
+    assert measured_usage(one) == measured_usage(other)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -201,7 +203,7 @@ def test_what_was_read_stays_what_it_was_while_files_change(run: Run, tmp_path: 
     (run.folder / "answers.jsonl").write_bytes(b"")
     assert score_run(run, annotations=moved).scores == before.scores
     moved.unlink()
-    assert paid_costs(before).requests > 0
+    assert measured_usage(before).requests > 0
     write_instances(tmp_path / "targets.csv", before)
     with pytest.raises(DataError, match=r"moved\.json: the run's annotation file is gone"):
         score_run(run, annotations=moved)

@@ -9,7 +9,8 @@ from migbench.boxes import Box
 from migbench.data.annotations import read_annotations
 from migbench.data.images import ImageFolder
 from migbench.mini import render
-from migbench.runs.store import AnswerLine, Run
+from migbench.runs.answer_lines import AnswerLine
+from migbench.runs.store import Run
 from migbench.scoring import SampleScore
 from migbench.scoring.scored_run import ScoredRun, score_run
 from support.answer_lines import with_answer

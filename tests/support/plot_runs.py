@@ -11,7 +11,8 @@ import msgspec
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.mini import render
 from migbench.reporting.plots.subjects import Plot, make_plot
-from migbench.runs.answer_lines import ANSWERS, AnswerLine, encode_line
+from migbench.runs.answer_lines import AnswerLine, encode_line
+from migbench.runs.answers_file import ANSWERS
 from migbench.runs.store import Run
 from migbench.scoring import DifficultySplit, Level, Rule
 from migbench.scoring.difficulty import count_levels

@@ -15,9 +15,10 @@ from migbench.data.annotations import Annotations, Instance, read_annotations
 from migbench.models.resolving import resolve_model
 from migbench.reporting.html.viewer import Content, Viewer
 from migbench.runs.environment import new_manifest
+from migbench.runs.opening import open_run
 from migbench.runs.plan import DEFAULT_PROMPTS, source_of
 from migbench.runs.settings import Settings
-from migbench.runs.store import Run, open_run
+from migbench.runs.store import Run
 from migbench.tasks import task_hashes
 from support.answer_lines import answer_line
 from support.data_files import record, write_annotations

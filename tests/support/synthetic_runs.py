@@ -8,9 +8,10 @@ from pathlib import Path
 from migbench.data.annotations import Annotations, Instance
 from migbench.models.resolving import resolve_model
 from migbench.runs.environment import new_manifest
+from migbench.runs.opening import open_run
 from migbench.runs.plan import DEFAULT_PROMPTS, source_of
 from migbench.runs.settings import Settings
-from migbench.runs.store import Run, open_run
+from migbench.runs.store import Run
 from migbench.scoring import PROTOCOLS
 from migbench.tasks import task_hashes
 from support.answer_lines import answer_line

@@ -15,11 +15,13 @@ from typing import IO
 
 import msgspec
 
-from migbench.runs.answer_lines import ANSWERS, decode_line, raw_lines
+from migbench.runs.answer_lines import decode_line
+from migbench.runs.answers_file import ANSWERS, raw_lines
 from migbench.runs.findings import Weight
-from migbench.runs.hash_chain import End, follows, is_whole
+from migbench.runs.hash_chain import ChainEnd, follows, is_whole
+from migbench.runs.locking import lock_run
 from migbench.runs.manifest import Manifest, event, read_manifest, write_manifest
-from migbench.runs.store import Run, hold
+from migbench.runs.store import Run
 from migbench.runs.stored import stored_findings
 from migbench.util.files import replaced
 from migbench.util.input_files import BOM
@@ -38,7 +40,7 @@ class Repair:
     gaps: int = 0
     mended: int = 0
     file: Path | None = None
-    end: End = field(default_factory=End)
+    end: ChainEnd = field(default_factory=ChainEnd)
 
     @property
     def lost_nothing(self) -> bool:
@@ -53,7 +55,7 @@ def repair(folder: Path, *, without_lock: bool = False) -> Repair | None:
     table. Raises `UsageError` where the folder is no run or is being worked on, and `DataError`
     where its manifest is damaged.
     """
-    with hold(folder, without_lock=without_lock):
+    with lock_run(folder, without_lock=without_lock):
         manifest = read_manifest(folder)
         if all(each.weight is not Weight.CHANGED for each in stored_findings(folder, manifest)):
             return None
@@ -105,7 +107,7 @@ def _whole(line: bytes, *, linked: bool) -> bytes | None:
 
 
 def _link_of(line: bytes) -> str:
-    return End().after(line).link
+    return ChainEnd().after(line).link
 
 
 def _set_figures_aside(folder: Path) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from migbench.data.images import ImageFolder
 from migbench.dialects import PromptSet, ask
+from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.findings import Finding, changed, remark
 from migbench.runs.plan import strategy_of
 from migbench.runs.replay import replay
 from migbench.runs.runner import request_key
 from migbench.runs.selection import questions_of
-from migbench.runs.store import AnswerLine
 from migbench.scoring.scored_run import ScoredRun
 
 _SHOWN = 5

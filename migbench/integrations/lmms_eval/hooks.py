@@ -23,7 +23,7 @@ from migbench.integrations.lmms_eval.declared import DATA, Declared, declared_da
 from migbench.integrations.lmms_eval.failures import failure, refused_by_filter
 from migbench.integrations.lmms_eval.questions import Reference, questions_by_id, read_once
 from migbench.messages import Answer, ImageFile
-from migbench.runs.store import AnswerLine
+from migbench.runs.answer_lines import AnswerLine
 from migbench.scoring import DEFAULT_PROTOCOL, PROTOCOLS, Outcome, SampleScore, Scorer
 from migbench.scoring.scorer import HIT_AT
 

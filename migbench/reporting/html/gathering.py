@@ -23,10 +23,10 @@ from migbench.reporting.html.records import (
     ShownTask,
     Target,
 )
+from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.plan import strategy_of
 from migbench.runs.replay import replay
 from migbench.runs.selection import questions_of
-from migbench.runs.store import AnswerLine
 from migbench.scoring import DifficultySplit
 from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun, image_folder

@@ -31,11 +31,13 @@ from migbench.scoring import (
     DifficultySplit,
     Outcome,
     Paired,
-    Side,
     compare,
     compare_groups,
 )
-from migbench.scoring.costs import paid_costs
+from migbench.scoring import (
+    LabelledRun as Side,
+)
+from migbench.scoring.usage import measured_usage as paid_costs
 from migbench.tasks import find_task
 from migbench.util.plain_text import encodable
 
@@ -243,8 +245,8 @@ def _pair_notes(comparison: Comparison) -> Iterator[str]:
     )
     yield interval_note(comparison.bootstrap)
     yield (
-        "p: whole clusters exchanged between the runs; Holm: corrected for the number of lines. "
-        "Would show: the smallest true difference that this data shows 4 times in 5, at 5 %."
+        "p: sign-flip permutation test over clusters; Holm: corrected for the number of lines. "
+        "MDE: minimum detectable effect, found with 80 % power at the 5 % level."
     )
     if comparison.only_first or comparison.only_second:
         yield (

@@ -24,8 +24,8 @@ from migbench.messages import ImageFile
 from migbench.reporting.html.gathering import MakePictures, WantedPicture
 from migbench.reporting.html.pictures import thumbnail, without_thumbnail
 from migbench.reporting.html.records import Picture
+from migbench.runs.answers_file import ANSWERS
 from migbench.runs.manifest import MANIFEST
-from migbench.runs.store import ANSWERS
 
 ADDRESS = "127.0.0.1"
 SIDE = 480

@@ -12,7 +12,8 @@ from migbench.errors import UsageError
 from migbench.reporting.plots.style import COLUMN, PAGE, Drawing, add_legend, new_figure
 from migbench.reporting.plots.subjects import Plot, Subject
 from migbench.reporting.tables.layouts import at_half
-from migbench.scoring.costs import Paid, paid_costs
+from migbench.scoring.usage import Usage as Paid
+from migbench.scoring.usage import measured_usage as paid_costs
 
 FAR = 8
 """Costs that differ by this factor are drawn on a logarithmic axis."""

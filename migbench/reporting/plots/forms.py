@@ -11,7 +11,8 @@ from migbench.reporting.palette import MODELS
 from migbench.reporting.plots.pairing import Contrast, Pair, contrasts_of
 from migbench.reporting.plots.style import DARK, PAGE, Drawing, add_legend, new_figure
 from migbench.reporting.plots.subjects import Plot, Subject
-from migbench.scoring import Comparison, Side, compare
+from migbench.scoring import Comparison, compare
+from migbench.scoring import LabelledRun as Side
 from migbench.scoring.comparison import Paired
 from migbench.tasks import load_tasks
 

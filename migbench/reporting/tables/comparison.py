@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from migbench.reporting.tables.rows import shown
 from migbench.scoring import Comparison, Interval, Paired, Scores
-from migbench.scoring.costs import Paid
+from migbench.scoring.usage import Usage as Paid
 from migbench.tasks import find_task
 from migbench.util.plain_table import plain_table
 
 COMPARISON_HEADER = (
-    *("Difference", "95 % interval", "p", "Holm", "Would show"),
+    *("Difference", "95 % interval", "p", "Holm", "MDE"),
     *("Wins", "Losses", "Both", "Neither"),
 )
 COSTS_HEADER = (
@@ -25,7 +25,7 @@ def comparison_table(comparison: Comparison) -> str:
     """One line a task: both runs' accuracies, their difference, and targets by who hits them.
 
     Beside the difference: its interval, its p, the p corrected for the number of tasks, and the
-    smallest difference that this data would have shown with 80 % power.
+    minimum detectable effect (with 80 % power).
     """
     return _simple(*comparison_cells(comparison))
 
@@ -52,7 +52,7 @@ def group_cells(
                 *(label, str(paired.n), shown(paired.first), shown(paired.second)),
                 "–" if paired.difference is None else f"{paired.difference:+.2f}",
                 "–" if paired.interval is None else _ends(paired.interval),
-                *(_p_value(paired.p), _p_value(paired.p_holm), shown(paired.smallest)),
+                *(_p_value(paired.p), _p_value(paired.p_holm), shown(paired.mde)),
                 *map(str, counts),
             ]
         )

@@ -18,9 +18,10 @@ from support.sealed import edit_manifest
 from migbench import dialects, tasks
 from migbench.dialects import Dialect, dialect
 from migbench.mini import render
-from migbench.models.resolving import resolving as models
+from migbench.models import resolving as models
+from migbench.runs.manifest import Environment, Manifest, read_manifest, write_json
+from migbench.runs.opening import open_run
 from migbench.runs.settings import YOUNGER_FIELDS
-from migbench.runs.store import Environment, Manifest, open_run, read_manifest, write_json
 from migbench.scoring import PROTOCOLS
 
 MODEL = """

@@ -10,7 +10,7 @@ from PIL import Image
 from support.report_runs import SIZES, make_data, make_run, served, truth
 from support.watched import Open
 
-from migbench.runs.store import ANSWERS
+from migbench.runs.answers_file import ANSWERS
 
 
 def test_answers_appear_as_they_arrive(tmp_path: Path, open_page: Open) -> None:

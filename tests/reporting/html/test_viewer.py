@@ -22,7 +22,7 @@ from support.report_runs import SIZES, make_data, make_run, served, truth
 from migbench.data.annotations import Annotations
 from migbench.reporting.html.viewer import Viewer
 from migbench.runs.manifest import read_manifest
-from migbench.runs.store import open_run
+from migbench.runs.opening import open_run
 
 
 @pytest.fixture

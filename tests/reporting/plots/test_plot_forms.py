@@ -16,7 +16,8 @@ from migbench.reporting.plots.pairing import contrasts_of
 from migbench.reporting.plots.style import styled
 from migbench.reporting.plots.subjects import Plot, make_plot
 from migbench.runs.store import Run
-from migbench.scoring import Side, compare
+from migbench.scoring import LabelledRun as Side
+from migbench.scoring import compare
 from migbench.scoring.scored_run import score_run
 from migbench.tasks import load_tasks
 

@@ -27,7 +27,8 @@ from migbench.reporting.plots.iou import STEPS, shares
 from migbench.reporting.plots.style import Drawing, styled
 from migbench.reporting.plots.subjects import Plot
 from migbench.reporting.published import load_table
-from migbench.runs.store import AnswerLine, Run
+from migbench.runs.answer_lines import AnswerLine
+from migbench.runs.store import Run
 from migbench.scoring import Level, macro_average, summarise_tasks
 from migbench.scoring.scored_run import score_run
 from migbench.scoring.summary import THRESHOLDS

@@ -22,7 +22,7 @@ import msgspec
 
 from migbench.errors import UsageError
 from migbench.runs.environment import current_environment
-from migbench.runs.store import write_json
+from migbench.runs.manifest import write_json
 from migtrain.merging import merge_weights
 from migtrain.miniature.bucketing import StepwiseOrder
 from migtrain.miniature.data import TrainingData, open_data

@@ -18,7 +18,7 @@ from migbench.errors import UsageError
 from migbench.messages import Answer, Generation, Request
 from migbench.mini import render
 from migbench.mini.conversations import DIALECT
-from migbench.runs.store import AnswerLine
+from migbench.runs.answer_lines import AnswerLine
 from migbench.scoring import PROTOCOLS, Scorer, macro_average, summarise_tasks
 from migtrain.miniature.encoding import Encoder
 from migtrain.miniature.recipe import Watch

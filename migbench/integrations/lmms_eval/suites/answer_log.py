@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from migbench.models.boundary import Checked, Failure
-from migbench.runs.answer_lines import AnswerLine, encode_line, read_lines, with_answer
+from migbench.runs.answer_lines import AnswerLine, encode_line, with_answer
+from migbench.runs.answers_file import cut_torn_line, read_lines
 from migbench.runs.run_log import RunLog
-from migbench.runs.store import cut_torn_line
 from migbench.util.durable_file import DurableFile
 
 

@@ -27,8 +27,8 @@ from migbench.models.adapters import find_adapter, start_adapter
 from migbench.models.boundary import Failure, answer_from, closed
 from migbench.models.event_loop import EventLoop
 from migbench.models.resolving import Model, Overrides, resizing_of_adapter, resolve_model
+from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.runner import GIVE_UP_AFTER, request_key
-from migbench.runs.store import AnswerLine
 from migbench.util.plain_text import describe
 
 __all__ = ["Asked", "manifest", "model_class"]

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from migbench.dialects import Dialect
 from migbench.errors import UsageError
 from migbench.integrations.lmms_eval.declared import DATA, DIALECT
-from migbench.runs.store import write_json
+from migbench.runs.manifest import write_json
 
 
 def folder_of(benchmark: str) -> Path:

@@ -26,10 +26,12 @@ from migbench.integrations.lmms_eval.suites.harness import (
 from migbench.integrations.lmms_eval.suites.suites import Benchmark, check_data
 from migbench.models.adapters import serving_settings
 from migbench.models.resolving import Model, with_known_frame, with_resizing
+from migbench.runs.answers_file import ANSWERS
 from migbench.runs.environment import current_environment
+from migbench.runs.locking import LOCK, lock_run
+from migbench.runs.manifest import Environment, write_json
 from migbench.runs.run_log import RUN_LOG
 from migbench.runs.settings import model_differences
-from migbench.runs.store import ANSWERS, LOCK, Environment, hold, write_json
 from migbench.util.json_files import read_json
 
 MANIFEST = "general.json"
@@ -86,7 +88,7 @@ def measure(
     engine = lmms_eval_version()
     check_data(chosen, data)
     out.mkdir(parents=True, exist_ok=True)
-    with hold(out, without_lock=without_lock):
+    with lock_run(out, without_lock=without_lock):
         run = _begun(out, model, dict(generation or {}))
         todo = [each for each in chosen if not _is_done(run, each, limit, engine)]
         if not todo:

@@ -1,4 +1,4 @@
-"""What one run gains over another: interval, test, and the smallest difference that would show."""
+"""Paired differences of two runs: interval, test, and minimum detectable effect."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from migbench.scoring.bootstrap import Bootstrap, bootstrap_interval, resampled_
 from migbench.scoring.paired import (
     difference_interval,
     macro_sign_flip_p,
+    minimum_detectable_effect,
     sign_flip_p,
-    smallest_difference,
 )
 from migbench.scoring.uncertainty import (
     Floats,
@@ -26,20 +26,20 @@ from migbench.scoring.uncertainty import (
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the data says of a difference; ``smallest`` is in points.
+class DifferenceTest:
+    """What the data says of a difference; ``mde``, the minimum detectable effect, is in points.
 
-    Interval and smallest are None where a single cluster says nothing about others.
+    Interval and effect are None where a single cluster says nothing about others.
     """
 
     interval: Interval | None
     p: float
-    smallest: float | None
+    mde: float | None
 
 
 @dataclass(frozen=True)
-class Gains:
-    """One task's gains by cluster, and their resampled means if wanted."""
+class PairedDifferences:
+    """One task's differences by cluster, and their resampled means if wanted."""
 
     sums: Sums
     resampled: Floats | None
@@ -47,32 +47,32 @@ class Gains:
     @classmethod
     def of(
         cls, values: ArrayLike, clusters: ArrayLike, bootstrap: Bootstrap | None, stream: int
-    ) -> Gains:
-        """From every target's gain and cluster; ``stream`` as in `resampled_means`."""
+    ) -> PairedDifferences:
+        """From every target's difference and cluster; ``stream`` as in `resampled_means`."""
         sums = Sums.of(values, clusters)
         if bootstrap is None or not sums.freedom:
             return cls(sums, None)
         (resampled,) = resampled_means([sums], bootstrap, stream)
         return cls(sums, resampled)
 
-    def evidence(self) -> Evidence:
+    def test(self) -> DifferenceTest:
         """Of the task's difference; where resamples never differ, the formula's interval."""
         found = None if self.resampled is None else bootstrap_interval(self.resampled)
-        return Evidence(
+        return DifferenceTest(
             found or difference_interval(self.sums),
             sign_flip_p(self.sums),
-            smallest_difference(self.sums),
+            minimum_detectable_effect(self.sums),
         )
 
 
-def macro_evidence(tasks: Sequence[Gains], seed: int) -> Evidence:
-    """Of the unweighted mean of the tasks' differences; ``seed`` is that of the random flips."""
+def macro_difference_test(tasks: Sequence[PairedDifferences], seed: int) -> DifferenceTest:
+    """Of the unweighted mean of the tasks' differences; ``seed`` is that of the permutations."""
     sums = [task.sums for task in tasks]
     correlations = correlate(sums)
-    smallest = [value for each in sums if (value := smallest_difference(each)) is not None]
-    together = None
-    if len(smallest) == len(tasks):
-        together = root_sum_of_squares(smallest, correlations) / len(smallest)
+    effects = [value for each in sums if (value := minimum_detectable_effect(each)) is not None]
+    effect = None
+    if len(effects) == len(tasks):
+        effect = root_sum_of_squares(effects, correlations) / len(effects)
     resampled = [task.resampled for task in tasks if task.resampled is not None]
     interval = None
     if len(resampled) == len(tasks):
@@ -80,4 +80,4 @@ def macro_evidence(tasks: Sequence[Gains], seed: int) -> Evidence:
     formula = mean_interval(
         [100 * each.mean for each in sums], list(map(difference_interval, sums)), correlations
     )
-    return Evidence(interval or formula, macro_sign_flip_p(sums, seed), together)
+    return DifferenceTest(interval or formula, macro_sign_flip_p(sums, seed), effect)

@@ -1,4 +1,4 @@
-"""What a run costs: before it is made, and after. Nothing is asked here."""
+"""What a run uses: estimated before it is made, and measured after. Nothing is asked here."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ IMAGINED_ANSWER = Answer("Image1")
 
 
 @dataclass
-class Cost:
-    """What one task costs; a description that several questions share is one request."""
+class EstimatedUsage:
+    """What one task uses; a description that several questions share is one request."""
 
     questions: int = 0
     targets: int = 0
@@ -30,30 +30,30 @@ class Cost:
     images_shown: int = 0
 
 
-def plan_costs(plan: Plan) -> dict[str, Cost]:
-    """The cost of every task of a plan.
+def estimate_usage(plan: Plan) -> dict[str, EstimatedUsage]:
+    """What every task of a plan will use.
 
     What a chain of thought asks in its second step depends on answers, but its number of requests
     and images does not. Duplicate instances are counted, though a run asks them once.
     """
-    costs = {task: Cost() for task in plan.settings.tasks}
+    usage = {task: EstimatedUsage() for task in plan.settings.tasks}
     seen_sets: set[tuple[str, ...]] = set()
     described: set[tuple[object, ...]] = set()
     for question in plan.questions:
-        cost = costs[question.task]
-        cost.questions += 1
-        cost.targets += len(question.targets)
+        of_task = usage[question.task]
+        of_task.questions += 1
+        of_task.targets += len(question.targets)
         if question.images not in seen_sets:
             seen_sets.add(question.images)
-            cost.image_sets += 1
+            of_task.image_sets += 1
         for turn in imagined_turns(plan, question):
             description = (question.images, turn.text)
             if turn.purpose is Purpose.DESCRIBE and description in described:
                 continue
             described.add(description)
-            cost.requests += 1
-            cost.images_shown += len(turn.images)
-    return costs
+            of_task.requests += 1
+            of_task.images_shown += len(turn.images)
+    return usage
 
 
 def imagined_turns(plan: Plan, question: Question) -> Iterator[Turn]:
@@ -65,13 +65,13 @@ def imagined_turns(plan: Plan, question: Question) -> Iterator[Turn]:
 
 
 TOKENS = ("prompt_tokens", "cached_tokens", "completion_tokens")
-"""What adapters count, as answers and costs call it."""
+"""What adapters count, as answers and usage call it."""
 
 
-class Paid(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run has cost, by its stored answers.
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has used, by its stored answers.
 
-    ``requests`` are those that were answered; an answer that was reused has cost nothing.
+    ``requests`` are those that were answered; an answer that was reused has used nothing.
     ``images_shown`` counts an image once for every request that shows it. Tokens are as the adapter
     counted them, None where it did not for every answer; ``cached_tokens`` are those of the prompts
     that a prefix cache served. ``wall_seconds`` is the manifest's.
@@ -85,8 +85,8 @@ class Paid(msgspec.Struct, frozen=True, kw_only=True):
     wall_seconds: float | None
 
 
-def paid_costs(scored: ScoredRun) -> Paid:
-    """What a run has cost; a run that is incomplete has cost less than it will."""
+def measured_usage(scored: ScoredRun) -> Usage:
+    """What a run has used; an incomplete run has used less than it will."""
     run = scored.run
     strategy = strategy_of(run.settings)
     requests = images_shown = 0
@@ -100,7 +100,7 @@ def paid_costs(scored: ScoredRun) -> Paid:
             for kind, total in tokens.items():
                 more: int | None = getattr(line.answer, kind)
                 tokens[kind] = None if total is None or more is None else total + more
-    return Paid(
+    return Usage(
         requests=requests,
         images_shown=images_shown,
         wall_seconds=run.manifest.wall_seconds,
