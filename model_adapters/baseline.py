@@ -19,7 +19,7 @@ class FixedAnswer:
         self._answer = Answer(answer)
 
     @property
-    def capacity(self) -> int:
+    def max_concurrency(self) -> int:
         """One: nothing is waited for, so nothing is gained by asking several at once."""
         return 1
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from migbench.errors import AdapterError, MigbenchError, UsageError
 from migbench.messages import Adapter
+from migbench.models.boundary import max_concurrency_of
 from migbench.models.resolving import Model
 from migbench.models.worker_threads import InThreads
 from migbench.util.plain_text import describe
@@ -49,10 +50,11 @@ def _errors_named(what: str) -> Iterator[None]:
 
 def _check_protocol(name: str, started: Any) -> None:
     """Check what an adapter says of itself; a simple class may leave it unsaid."""
-    capacity = getattr(started, "capacity", 1)
-    if type(capacity) is not int or capacity < 1:
+    concurrency = max_concurrency_of(started)
+    if type(concurrency) is not int or concurrency < 1:
         raise AdapterError(
-            f"adapter {name}: its capacity is {capacity!r}, not a whole number of 1 or more"
+            f"adapter {name}: its max_concurrency is {concurrency!r}, not a whole number of 1 or "
+            "more"
         )
     needs_images = getattr(started, "needs_images", True)
     if type(needs_images) is not bool:

@@ -54,6 +54,15 @@ class Checked:
     remarks: tuple[str, ...] = ()
 
 
+def max_concurrency_of(adapter: object) -> int:
+    """How many requests an adapter takes at once; 1 where it does not say.
+
+    Adapters written for earlier versions call it ``capacity``.
+    """
+    said: int = getattr(adapter, "max_concurrency", getattr(adapter, "capacity", 1))
+    return said
+
+
 async def answer_from(adapter: Adapter, request: Request) -> Checked:
     """What the adapter answers, checked.
 

@@ -9,13 +9,17 @@ from typing import Any
 
 from migbench.errors import UsageError
 from migbench.messages import Answer, Request
+from migbench.models.boundary import max_concurrency_of
 from migbench.util.daemon_threads import CLOSING_SECONDS, DaemonThreads
 
 _log = logging.getLogger(__name__)
 
 
 class InThreads:
-    """Gives a class with a plain ``answer(request)`` the full protocol, in ``capacity`` threads."""
+    """Gives a class with a plain ``answer(request)`` the full protocol.
+
+    Its calls run in ``max_concurrency`` threads.
+    """
 
     def __init__(self, name: str, plain: Any) -> None:
         """Raises `UsageError` where the class has no method ``answer``."""
@@ -23,9 +27,9 @@ class InThreads:
             raise UsageError(f"adapter {name}: its class needs a method answer(request)")
         self._name = name
         self._plain = plain
-        self.capacity = getattr(plain, "capacity", 1)
+        self.max_concurrency = max_concurrency_of(plain)
         self.needs_images = getattr(plain, "needs_images", True)
-        self._threads = DaemonThreads(self.capacity, "adapter")
+        self._threads = DaemonThreads(self.max_concurrency, "adapter")
 
     @property
     def resizing(self) -> Any:

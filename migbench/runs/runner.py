@@ -17,7 +17,7 @@ from migbench.asking.dialogue import Dialogue
 from migbench.asking.questions import Question, Strategy, Turn, image_sets
 from migbench.dialects import PromptSet, ask
 from migbench.messages import Adapter, ImageFile, Request, Size
-from migbench.models.boundary import Failure, answer_from, closed
+from migbench.models.boundary import Failure, answer_from, closed, max_concurrency_of
 from migbench.models.resolving import Model
 from migbench.runs.answer_lines import AnswerLine, with_answer
 from migbench.runs.run_log import RunLog
@@ -93,7 +93,7 @@ class Runner:
             with self._watchdog:
                 await servers.start()
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(min(max(1, self.adapter.capacity), len(questions))):
+                    for _ in range(min(max(1, max_concurrency_of(self.adapter)), len(questions))):
                         group.create_task(self._work(waiting))
                 await servers.end()
         except BaseExceptionGroup as several:
@@ -105,7 +105,7 @@ class Runner:
                 self._log.trouble("closing the adapter", failure)
 
     async def _work(self, waiting: Iterator[Question]) -> None:
-        """Take questions one by one; as many of these run as the adapter has capacity."""
+        """Take questions one by one; as many of these run as the adapter takes at once."""
         for question in waiting:
             if self.progress.gave_up:
                 return

@@ -82,7 +82,7 @@ class LmmsEvalAdapter:
         self._batching: asyncio.Task[None] | None = None
 
     @property
-    def capacity(self) -> int:
+    def max_concurrency(self) -> int:
         """What the model works on, and as much that waits for it."""
         return 2 * self._at_once
 

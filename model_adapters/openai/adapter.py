@@ -177,7 +177,7 @@ class OpenAIAdapter:
         cls(**settings)
 
     @property
-    def capacity(self) -> int:
+    def max_concurrency(self) -> int:
         """Several times the requests that are under way at once: some wait for others."""
         return self._capacity
 

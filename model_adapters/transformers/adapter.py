@@ -117,7 +117,7 @@ class TransformersAdapter:
         self._batching: asyncio.Task[None] | None = None
 
     @property
-    def capacity(self) -> int:
+    def max_concurrency(self) -> int:
         """A batch that the model works on, and one that is prepared meanwhile."""
         return 2 * self._chat.most
 
@@ -152,13 +152,13 @@ class TransformersAdapter:
             _log.warning("the model does not come to an end, and is left behind")
 
     def _prepare_ahead(self) -> None:
-        """Start preparing the oldest requests: no more than `capacity`, to bound the memory.
+        """Start preparing the oldest requests: no more than `max_concurrency`, to bound the memory.
 
         Those whose callers have given up are dropped.
         """
         loop = asyncio.get_running_loop()
         self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]
-        for waiting in self._waiting[: self.capacity]:
+        for waiting in self._waiting[: self.max_concurrency]:
             if waiting.prompt is None:
                 waiting.prompt = loop.run_in_executor(
                     self._preparing, self._chat.prepare, waiting.request
@@ -186,7 +186,7 @@ class TransformersAdapter:
         They are as many as have come, up to a full batch; none is waited for.
         """
         self._prepare_ahead()
-        prepared = self._waiting[: self.capacity]
+        prepared = self._waiting[: self.max_concurrency]
         batch = _by_image_set(
             [one for one in prepared if one.request.generation == prepared[0].request.generation]
         )[: self._chat.most]

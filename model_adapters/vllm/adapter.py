@@ -122,7 +122,7 @@ class VllmAdapter:
         self._preparing = asyncio.Semaphore(2 * preparing_threads)
 
     @property
-    def capacity(self) -> int:
+    def max_concurrency(self) -> int:
         """What the engine works on at once, and some more that wait for it."""
         return self._most_at_once + _QUEUED
 

@@ -29,7 +29,7 @@ SLOW_ASYNC = """
 import asyncio
 
 class Model:
-    capacity = 2
+    max_concurrency = 2
     needs_images = False
 
     async def answer(self, request):

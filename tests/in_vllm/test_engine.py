@@ -248,7 +248,7 @@ def test_lora_pixel_limits_and_numbering_are_those_of_transformers(
 def test_capacity_follows_what_the_engine_does_at_once(
     vllm: VllmAdapter, limited: VllmAdapter
 ) -> None:
-    assert vllm.capacity - limited.capacity == 256 - 8
+    assert vllm.max_concurrency - limited.max_concurrency == 256 - 8
 
 
 def test_closing_ends_the_processes_and_what_is_under_way(

@@ -97,9 +97,9 @@ def test_a_system_message_is_kept_apart(tmp_path: Path) -> None:
 
 
 class Echo:
-    """Answers with the text, slowly for the first; ``capacity`` of them at once."""
+    """Answers with the text, slowly for the first; ``max_concurrency`` of them at once."""
 
-    capacity = 4
+    max_concurrency = 4
     needs_images = True
 
     def __init__(self, fails: str = "\0") -> None:

@@ -19,7 +19,7 @@ async def test_every_request_gets_the_same_text_and_absent_images_do_not_matter(
     await baseline.close()
     assert answers == [Answer("(0,0),(999,999)")] * 2
     assert not baseline.needs_images
-    assert baseline.capacity == 1
+    assert baseline.max_concurrency == 1
 
 
 def test_an_answer_that_is_no_text_is_refused() -> None:

@@ -124,7 +124,7 @@ async def test_no_more_requests_are_under_way_than_asked_for() -> None:
         async with adapter_for(server.base_url, concurrency=4) as adapter:
             conforming: Adapter = adapter
             assert conforming.needs_images
-            assert conforming.capacity > 4, "some of them wait for others"
+            assert conforming.max_concurrency > 4, "some of them wait for others"
             requests = [Request((f"Question {number}",)) for number in range(20)]
             await asyncio.gather(*map(adapter.answer, requests))
     assert len(server.received) == 20

@@ -42,8 +42,8 @@ async def adapter_for(*servers: LocalServer | str, **settings: Any) -> AsyncIter
 
 
 async def as_a_run_asks(adapter: OpenAIAdapter, requests: Sequence[Request]) -> list[Answer]:
-    """In order, no more at once than the adapter has capacity, as the runner does."""
-    room = asyncio.Semaphore(adapter.capacity)
+    """In order, no more at once than the adapter has max_concurrency, as the runner does."""
+    room = asyncio.Semaphore(adapter.max_concurrency)
 
     async def ask(request: Request) -> Answer:
         async with room:
@@ -466,6 +466,6 @@ def test_images_go_as_bytes_or_by_path() -> None:
 def test_capacity_leaves_no_slot_idle_while_siblings_wait() -> None:
     one, two = "http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"
     alone = OpenAIAdapter(checkpoint="m", base_url=one, concurrency=8, leader_first=False)
-    assert alone.capacity == 8, "nobody waits for anybody"
-    assert OpenAIAdapter(checkpoint="m", base_url=one, concurrency=8).capacity > 8
-    assert OpenAIAdapter(checkpoint="m", base_url=[one, two], concurrency=8).capacity > 16
+    assert alone.max_concurrency == 8, "nobody waits for anybody"
+    assert OpenAIAdapter(checkpoint="m", base_url=one, concurrency=8).max_concurrency > 8
+    assert OpenAIAdapter(checkpoint="m", base_url=[one, two], concurrency=8).max_concurrency > 16

@@ -126,7 +126,7 @@ def test_fewer_requests_than_a_batch_are_not_kept_waiting(
     checkpoint: Path, images: list[ImageFile], generate: Generate
 ) -> None:
     large = TransformersAdapter(str(checkpoint), batch_size=64)
-    assert large.capacity == 128
+    assert large.max_concurrency == 128
     assert len(answers(large, [ask(images[:2])] * 3)) == 3
     assert generate.batch_sizes == [3]
 
@@ -163,10 +163,10 @@ async def test_images_are_prepared_while_the_model_works_but_not_without_bound(
     generate.before = wait
     adapter = TransformersAdapter(str(checkpoint), batch_size=1)
     calls = [asyncio.create_task(adapter.answer(ask([image]))) for image in images]
-    while len(opened) < 1 + adapter.capacity or not generate.calls:
+    while len(opened) < 1 + adapter.max_concurrency or not generate.calls:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
-    assert len(opened) == 1 + adapter.capacity, "one in the model, and what waits next"
+    assert len(opened) == 1 + adapter.max_concurrency, "one in the model, and what waits next"
     may_go_on.set()
     await asyncio.gather(*calls)
     assert sorted(opened) == sorted(image.name for image in images)

@@ -63,7 +63,7 @@ def test_auto_batches_as_many_as_fit_and_answers_the_same(
     expected = texts(answers(adapter, requests))
     generate.calls.clear()
     automatic = TransformersAdapter(str(checkpoint), batch_size="auto")
-    assert automatic.capacity == 2 * AUTO_MOST
+    assert automatic.max_concurrency == 2 * AUTO_MOST
     assert texts(answers(automatic, requests)) == expected
     assert generate.batch_sizes == [7]
     generate.calls.clear()

@@ -97,7 +97,7 @@ def test_padding_within_a_batch_moves_no_logit(
 async def asked_in_order(
     adapter: TransformersAdapter, requests: Sequence[Request]
 ) -> dict[int, Answer]:
-    """Ask as the runner does: in order, as many under way as the adapter has capacity."""
+    """Ask as the runner does: in order, as many under way as the adapter has max_concurrency."""
     waiting = iter(enumerate(requests))
     given: dict[int, Answer] = {}
 
@@ -105,7 +105,7 @@ async def asked_in_order(
         for number, request in waiting:
             given[number] = await adapter.answer(request)
 
-    await asyncio.gather(*(work() for _ in range(adapter.capacity)))
+    await asyncio.gather(*(work() for _ in range(adapter.max_concurrency)))
     return given
 
 

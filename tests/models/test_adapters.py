@@ -10,6 +10,7 @@ import pytest
 from migbench.dialects import find_dialect
 from migbench.errors import AdapterError, MigbenchError
 from migbench.models.adapters import start_adapter
+from migbench.models.boundary import max_concurrency_of
 from migbench.models.resolving import Overrides, resolve_model
 
 
@@ -24,7 +25,7 @@ ANSWER = "    def answer(self, request):\n        return ''\n"
 
 
 @pytest.mark.parametrize("kind", ["SystemExit", "GeneratorExit", "StopIteration", "BaseException"])
-@pytest.mark.parametrize("where", ["import", "constructor", "capacity", "needs_images"])
+@pytest.mark.parametrize("where", ["import", "constructor", "max_concurrency", "needs_images"])
 def test_what_a_class_raises_while_it_starts_is_told(tmp_path: Path, kind: str, where: str) -> None:
     raising = f"raise {kind}('no way')"
     code = {
@@ -40,10 +41,10 @@ def test_what_a_class_raises_while_it_starts_is_told(tmp_path: Path, kind: str, 
 @pytest.mark.parametrize(
     ("field", "told"),
     [
-        ("capacity = 0", "its capacity is 0"),
-        ("capacity = '4'", "its capacity is '4'"),
-        ("capacity = True", "its capacity is True"),
-        ("capacity = float('nan')", "its capacity is nan"),
+        ("max_concurrency = 0", "its max_concurrency is 0"),
+        ("max_concurrency = '4'", "its max_concurrency is '4'"),
+        ("max_concurrency = True", "its max_concurrency is True"),
+        ("max_concurrency = float('nan')", "its max_concurrency is nan"),
         ("needs_images = 'no'", "its needs_images is 'no'"),
     ],
 )
@@ -51,10 +52,19 @@ def test_what_a_class_raises_while_it_starts_is_told(tmp_path: Path, kind: str, 
 def test_what_a_class_says_of_itself_is_checked(
     tmp_path: Path, field: str, told: str, kind: str
 ) -> None:
-    needed = "    capacity = 1\n    needs_images = False\n" if kind == "async def" else ""
+    needed = "    max_concurrency = 1\n    needs_images = False\n" if kind == "async def" else ""
     code = f"class Mine:\n{needed}    {field}\n{ANSWER.replace('def', kind)}"
     with pytest.raises(AdapterError, match=told):
         start(tmp_path, code)
+
+
+@pytest.mark.parametrize("name", ["max_concurrency", "capacity"])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_how_many_requests_a_class_takes_is_known_by_its_earlier_name_too(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    code = f"class Mine:\n    {name} = 3\n    needs_images = False\n{ANSWER.replace('def', kind)}"
+    assert max_concurrency_of(start(tmp_path, code)) == 3
 
 
 @pytest.mark.parametrize("code", ["Mine = 5\n", "class Mine:\n    answer = 5\n", "Mine = type\n"])

@@ -38,7 +38,7 @@ from migbench.util.redaction import forget_secrets, keep_secret
 class Adapter:
     """Answers by a function."""
 
-    capacity = 1
+    max_concurrency = 1
     needs_images = False
 
     def __init__(self, say: Callable[[], Any]) -> None:

@@ -41,7 +41,7 @@ def lines(out: Path) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize(
     ("adapter", "more"),
-    [("Hostile", ()), ("Hostile", ("--model-arg", "capacity=3")), ("HostileCoroutine", ())],
+    [("Hostile", ()), ("Hostile", ("--model-arg", "max_concurrency=3")), ("HostileCoroutine", ())],
 )
 def test_a_run_ends_by_itself_with_every_other_question_answered(
     adapter: str, more: tuple[str, ...], annotations: Path, tmp_path: Path

@@ -52,9 +52,9 @@ class Scripted:
 
     needs_images = False
 
-    def __init__(self, reply: Callable[[Request], str], capacity: int = 4) -> None:
+    def __init__(self, reply: Callable[[Request], str], max_concurrency: int = 4) -> None:
         self.reply = reply
-        self.capacity = capacity
+        self.max_concurrency = max_concurrency
         self.asked: list[Request] = []
         self.under_way = self.most_under_way = 0
         self.closed = False
@@ -105,8 +105,8 @@ def test_questions_on_one_image_set_follow_each_other() -> None:
     ]
 
 
-def test_as_many_requests_are_under_way_as_the_adapter_has_capacity(tmp_path: Path) -> None:
-    adapter = Scripted(lambda request: "", capacity=3)
+def test_as_many_requests_are_under_way_as_the_adapter_takes_at_once(tmp_path: Path) -> None:
+    adapter = Scripted(lambda request: "", max_concurrency=3)
     run(tmp_path, adapter, questions(*map(instance, range(10))))
     assert adapter.most_under_way == 3
 
@@ -173,7 +173,7 @@ def test_whatever_an_adapter_raises_ends_one_question_only(tmp_path: Path) -> No
 
 def test_equal_requests_are_asked_once_even_while_in_flight(tmp_path: Path) -> None:
     twins = [instance(0), replace(instance(1), question=instance(0).question)]
-    adapter = Scripted(lambda request: "said", capacity=2)
+    adapter = Scripted(lambda request: "said", max_concurrency=2)
     run(tmp_path, adapter, questions(*twins))
     assert len(adapter.asked) == 1
     lines = Run(tmp_path).lines
@@ -185,7 +185,7 @@ def test_a_model_that_answers_nothing_is_given_up(tmp_path: Path) -> None:
     def down(request: Request) -> str:
         raise ModelError("connection refused")
 
-    adapter = Scripted(down, capacity=1)
+    adapter = Scripted(down, max_concurrency=1)
     progress = run(tmp_path, adapter, questions(*map(instance, range(3 * GIVE_UP_AFTER))))
     assert progress.gave_up
     assert len(adapter.asked) == GIVE_UP_AFTER
@@ -215,7 +215,7 @@ def test_a_strategy_may_take_several_turns_and_resumes_between_them(tmp_path: Pa
 
 
 def test_a_first_step_that_many_targets_share_is_asked_once(tmp_path: Path) -> None:
-    adapter = Scripted(lambda request: request.text()[:8], capacity=4)
+    adapter = Scripted(lambda request: request.text()[:8], max_concurrency=4)
     run(tmp_path, adapter, questions(*map(instance, range(4))), two_steps)
     assert sum(request.text().startswith("Describe") for request in adapter.asked) == 1
 
@@ -227,12 +227,12 @@ def test_a_first_step_that_fails_fails_for_all_who_share_it_and_is_asked_once(
         raise ModelError("server said 500")
 
     asked = questions(*map(instance, range(4)))
-    adapter = Scripted(down, capacity=4)
+    adapter = Scripted(down, max_concurrency=4)
     assert run(tmp_path, adapter, asked, two_steps).failed == 4
     assert len(adapter.asked) == 1
     assert {line.error for line in Run(tmp_path).lines.values()} == {"server said 500"}
 
-    mended = Scripted(lambda request: "a dog", capacity=4)
+    mended = Scripted(lambda request: "a dog", max_concurrency=4)
     assert run(tmp_path, mended, asked, two_steps).failed == 0
     assert sum(request.text().startswith("Describe") for request in mended.asked) == 1
 
@@ -359,6 +359,6 @@ def test_answers_that_cannot_be_read_back_are_not_written(tmp_path: Path) -> Non
 
 
 def test_no_more_is_under_way_than_there_are_questions(tmp_path: Path) -> None:
-    adapter = Scripted(lambda request: "said", capacity=10**12)
+    adapter = Scripted(lambda request: "said", max_concurrency=10**12)
     run(tmp_path, adapter, questions(*map(instance, range(3))))
     assert adapter.most_under_way == 3

@@ -123,8 +123,8 @@ class Hostile:
 
     needs_images = False
 
-    def __init__(self, capacity: int = 1) -> None:
-        self.capacity = capacity
+    def __init__(self, max_concurrency: int = 1) -> None:
+        self.max_concurrency = max_concurrency
         self._asked = 0
 
     def answer(self, request: Request) -> Any:
@@ -166,7 +166,7 @@ class ConfusesItsLoop:
     """Every second question is met with another way to disturb the event loop."""
 
     needs_images = False
-    capacity = 4
+    max_concurrency = 4
 
     def __init__(self) -> None:
         self._asked = 0
@@ -210,7 +210,7 @@ class CancelsEverything:
     """Its second answer cancels all tasks there are."""
 
     needs_images = False
-    capacity = 1
+    max_concurrency = 1
 
     def __init__(self) -> None:
         self._asked = 0
@@ -230,7 +230,7 @@ class KeepsTheLoopBusy:
     """Its second answer never comes, and lets nothing else have a turn."""
 
     needs_images = False
-    capacity = 1
+    max_concurrency = 1
 
     def __init__(self) -> None:
         self._asked = 0

@@ -24,7 +24,7 @@ from migbench.integrations.lmms_eval.suites.answer_log import AnswerLog
 from migbench.integrations.lmms_eval.suites.requests import to_request
 from migbench.messages import Generation, ModelError, Request, Resizing
 from migbench.models.adapters import find_adapter, start_adapter
-from migbench.models.boundary import Failure, answer_from, closed
+from migbench.models.boundary import Failure, answer_from, closed, max_concurrency_of
 from migbench.models.event_loop import EventLoop
 from migbench.models.resolving import Model, Overrides, resizing_of_adapter, resolve_model
 from migbench.runs.answer_lines import AnswerLine
@@ -111,11 +111,11 @@ class Asked:
         self._loop.close()
 
     async def _answer(self, requests: Sequence[Any], *, rounds: bool) -> list[list[str]]:
-        """Ask in order, as many at once as the adapter has capacity."""
+        """Ask in order, as many at once as the adapter takes."""
         work = _Work(self, requests, rounds)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(max(1, self._adapter.capacity), len(requests))):
+                for _ in range(min(max(1, max_concurrency_of(self._adapter)), len(requests))):
                     group.create_task(work.go_on())
         except BaseExceptionGroup as several:
             # What ends the work (a full disk, say) hits every worker; one report is enough.
