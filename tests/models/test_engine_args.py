@@ -9,8 +9,8 @@ import pytest
 from support.command_line import migbench
 
 from migbench.mini import render
+from migbench.models import resolving as models
 from migbench.models.resolving import Overrides, Profile, resolve_model
-from migbench.models.resolving import resolving as models
 
 SILENT = """
 class Silent:

@@ -9,7 +9,7 @@ test's own process::
 
 or in one of its own, so that a client can be killed while the server lives on::
 
-    python tests/support/local_server.py --port-file PORT --log LOG --fail-rate 0.2 --delay 0.01
+    PYTHONPATH=tests python -m support.local_server --port-file PORT --log LOG
 
 The log holds one JSON line (`Received.record`) for each request that arrived.
 """
@@ -318,7 +318,8 @@ def server_process(folder: Path, behaviour: Behaviour | None = None) -> Iterator
         for name, value in asdict(behaviour or Behaviour()).items()
     ]
     process = subprocess.Popen(
-        [sys.executable, __file__, f"--port-file={port_file}", f"--log={log}", *options]
+        [sys.executable, "-m", __spec__.name, f"--port-file={port_file}", f"--log={log}", *options],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     try:
         deadline = time.monotonic() + 20
