@@ -44,11 +44,12 @@ class Adapter(Protocol):
 
     The runner keeps up to ``max_concurrency`` calls of `answer` under way, in the order of image
     sets. `answer` raises `ModelError` when this one request failed for good; anything else that it
-    raises is recorded the same way, and only Ctrl-C ends a run. An answer is checked before it is stored:
-    its text must be a `str`, ``truncated`` and ``refused`` a `bool`; measurements that are none are
-    left out. Threads are best `DaemonThreads`, which end with the program. Constructors raise
-    `AdapterError` when the model cannot be started. A class may name, in a set ``SERVING``, those
-    of its settings that do not change what the model says (batch size, address, retries): they may
+    raises is recorded the same way, and only Ctrl-C ends a run. An answer is checked before it is
+    stored: its text must be a `str`, ``truncated`` and ``refused`` a `bool`; measurements that are
+    none are left out. Threads are best `DaemonThreads`, which end with the program. Constructors
+    raise `AdapterError` when the model cannot be started. A class may name, in a set ``SERVING``,
+    those of its settings that do not change what the model says (batch size, address, retries):
+    they may
     differ when a run is resumed. ``outer.inner`` is one inside a setting that is a mapping.
 
     Two things may be there beside: a function ``check`` of the class, which takes the settings and
