@@ -49,8 +49,8 @@ class Adapter(Protocol):
     none are left out. Threads are best `DaemonThreads`, which end with the program. Constructors
     raise `AdapterError` when the model cannot be started. A class may name, in a set ``SERVING``,
     those of its settings that do not change what the model says (batch size, address, retries):
-    they may
-    differ when a run is resumed. ``outer.inner`` is one inside a setting that is a mapping.
+    they may differ when a run is resumed. ``outer.inner`` is one inside a setting that is a
+    mapping.
 
     Two things may be there beside: a function ``check`` of the class, which takes the settings and
     raises `AdapterError` for wrong ones before anything is written; and a coroutine ``about()``,

@@ -83,6 +83,8 @@ METRICS = {name: metric for name, (_, metric) in _registered().items()}
 """By name, as in JSON and in options."""
 FIELDS = {name: field for name, (field, _) in _registered().items()}
 """The attribute of `Metrics` that holds each metric."""
+THRESHOLDS = tuple(each.threshold for each in METRICS.values() if each.threshold is not None)
+"""The IoUs at which a target counts as hit, for one accuracy each."""
 SHARES = {name: metric for name, metric in METRICS.items() if metric.share}
 HIT = f"acc@{HIT_AT}"
 """The benchmark's own metric."""

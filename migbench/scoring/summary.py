@@ -20,9 +20,6 @@ from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.scorer import SampleScore
 from migbench.scoring.uncertainty import Interval
 
-THRESHOLDS = tuple(each.threshold for each in METRICS.values() if each.threshold is not None)
-"""The IoUs at which a target counts as hit, for one accuracy each."""
-
 Intervals = dict[str, Interval | None]
 """By metric; None where all its targets are of one cluster."""
 

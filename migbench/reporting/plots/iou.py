@@ -18,8 +18,7 @@ from migbench.reporting.plots.style import (
 from migbench.reporting.plots.subjects import Plot
 from migbench.scoring import SampleScore as Judgement
 from migbench.scoring import Scores
-from migbench.scoring.metrics import METRICS
-from migbench.scoring.summary import THRESHOLDS
+from migbench.scoring.metrics import METRICS, THRESHOLDS
 from migbench.scoring.uncertainty import Floats
 
 STEPS = [place / 200 for place in range(201)]

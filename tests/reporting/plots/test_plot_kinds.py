@@ -30,8 +30,8 @@ from migbench.reporting.published import load_table
 from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.store import Run
 from migbench.scoring import Level, macro_average, summarise_tasks
+from migbench.scoring.metrics import THRESHOLDS
 from migbench.scoring.scored_run import score_run
-from migbench.scoring.summary import THRESHOLDS
 from migbench.tasks import load_tasks
 
 TASKS = [spec.key for spec in load_tasks()]
