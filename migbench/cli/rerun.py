@@ -32,7 +32,7 @@ from migbench.cli.run import carry_out
 from migbench.cli.terminal import echo, echo_line
 from migbench.data.images import Images
 from migbench.errors import UsageError
-from migbench.runs.findings import Weight
+from migbench.runs.findings import FindingKind
 from migbench.runs.manifest import Manifest, read_manifest
 from migbench.runs.ownership import is_own
 from migbench.runs.plan import Plan
@@ -171,7 +171,7 @@ def _refuse_changes(run: Path, manifest: Manifest, plan: Plan, accept: bool) -> 
     found = [
         finding.message
         for finding in (*stored_findings(run, manifest), *obstacles(manifest, plan))
-        if finding.weight is Weight.CHANGED
+        if finding.kind is FindingKind.CHANGED
     ]
     if found and not accept:
         raise UsageError(

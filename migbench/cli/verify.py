@@ -18,7 +18,7 @@ from migbench.cli.options import (
 from migbench.cli.output import write_result
 from migbench.cli.terminal import echo_line
 from migbench.data.images import Images
-from migbench.runs.findings import Finding, Weight
+from migbench.runs.findings import Finding, FindingKind
 from migbench.util.plain_text import encodable
 
 _NAMED = 20
@@ -114,10 +114,10 @@ def show_repair(run: Path, done: Repair | None, verification: Verification) -> N
 
 def show(verification: Verification) -> None:
     """Print one line a finding, what weighs most first, and what it comes to."""
-    for weight in Weight:
+    for kind in FindingKind:
         for finding in verification.findings:
-            if finding.weight is weight:
-                echo_line(f"{weight.upper():<10}  {finding.message}")
+            if finding.kind is kind:
+                echo_line(f"{kind.upper():<10}  {finding.message}")
     what = "something was CHANGED"
     if not verification.changed:
         what = "whether something was changed CANNOT BE TOLD"

@@ -1,4 +1,4 @@
-"""What a look at a stored run finds: one thing a finding, in a sentence."""
+"""What verifying a stored run finds: one thing a finding, in a sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from migbench.util.plain_text import encodable
 
 
-class Weight(StrEnum):
+class FindingKind(StrEnum):
     """What a finding means for the run."""
 
     CHANGED = "changed"
@@ -25,21 +25,21 @@ class Weight(StrEnum):
 class Finding(msgspec.Struct, frozen=True):
     """One finding, and whether it is about ``answers``, ``tasks``, ``packages`` or what else."""
 
-    weight: Weight
+    kind: FindingKind
     about: str
     message: str
 
 
 def changed(about: str, message: str) -> Finding:
     """Something that is not what it was."""
-    return Finding(Weight.CHANGED, about, encodable(message))
+    return Finding(FindingKind.CHANGED, about, encodable(message))
 
 
 def remark(about: str, message: str) -> Finding:
     """Something worth knowing."""
-    return Finding(Weight.REMARK, about, encodable(message))
+    return Finding(FindingKind.REMARK, about, encodable(message))
 
 
 def unsealed(about: str, message: str) -> Finding:
     """Something that nothing vouches for."""
-    return Finding(Weight.UNSEALED, about, encodable(message))
+    return Finding(FindingKind.UNSEALED, about, encodable(message))

@@ -52,7 +52,7 @@ def fingerprint_of_checkpoint(model: Model) -> str | None:
     """What identifies the checkpoint: a hub's commit, or a hash of a folder's files.
 
     Files of up to a MiB are hashed whole; of larger ones the size and 16 blocks of 64 KiB, evenly
-    spread: training changes all of a weight file, and no more than a MiB of it has to be read. None
+    spread: training changes all of a kind file, and no more than a MiB of it has to be read. None
     where the checkpoint is neither a folder nor in the hub's cache: a served model's, say. Raises
     `DataError` where a file cannot be read.
     """

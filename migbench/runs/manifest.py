@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from migbench.errors import DataError, UsageError
-from migbench.runs.findings import Weight
+from migbench.runs.findings import FindingKind
 from migbench.runs.hash_chain import ChainEnd, Seal, manifest_digest
 from migbench.runs.manifest_check import problems_of, schema_of
 from migbench.runs.settings import Settings
@@ -55,14 +55,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to a stored run and is to be known for good: under every table, by verify."""
 
     at: str
-    weight: Weight
+    kind: FindingKind = msgspec.field(name="weight")
     message: str
 
 
-def event(weight: Weight, message: str) -> Event:
+def event(kind: FindingKind, message: str) -> Event:
     """Something that happens now."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Event(at=now, weight=weight, message=encodable(message))
+    return Event(at=now, kind=kind, message=encodable(message))
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

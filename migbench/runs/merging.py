@@ -10,7 +10,7 @@ import msgspec
 
 from migbench.errors import DataError, UsageError
 from migbench.runs.answers_file import ANSWERS, read_lines
-from migbench.runs.findings import Weight
+from migbench.runs.findings import FindingKind
 from migbench.runs.locking import lock_run
 from migbench.runs.manifest import Event, Manifest, Status, event, other_environments, read_manifest
 from migbench.runs.opening import new_run, refuse_filled
@@ -109,10 +109,10 @@ def _unsealed(folder: Path, manifest: Manifest) -> Iterator[Event]:
     Raises `DataError` where a shard was changed.
     """
     for finding in stored_findings(folder, manifest):
-        if finding.weight is Weight.CHANGED:
+        if finding.kind is FindingKind.CHANGED:
             raise DataError(f"{finding.message}; `migbench verify {folder}` lists all changes")
-        if finding.weight is Weight.UNSEALED:
-            yield event(Weight.UNSEALED, f"merged: {finding.message}")
+        if finding.kind is FindingKind.UNSEALED:
+            yield event(FindingKind.UNSEALED, f"merged: {finding.message}")
 
 
 def _refuse_mixture(

@@ -12,7 +12,7 @@ import msgspec
 from migbench.errors import UsageError
 from migbench.models.resolving import with_known_frame
 from migbench.runs.answers_file import ANSWERS, cut_torn_line, relink
-from migbench.runs.findings import Weight
+from migbench.runs.findings import FindingKind
 from migbench.runs.hash_chain import ChainEnd
 from migbench.runs.locking import LOCK, lock_run
 from migbench.runs.manifest import (
@@ -128,7 +128,7 @@ def _accepted(folder: Path, manifest: Manifest, accept: bool) -> list[Event]:
     found = [
         each
         for each in stored_findings(folder, manifest)
-        if each.weight is Weight.CHANGED and each.about != BLANK
+        if each.kind is FindingKind.CHANGED and each.about != BLANK
     ]
     if not found:
         return []
@@ -143,10 +143,10 @@ def _accepted(folder: Path, manifest: Manifest, accept: bool) -> list[Event]:
             "so for good"
         )
     return [
-        event(Weight.CHANGED, f"changed after it was stored, and accepted: {message}")
+        event(FindingKind.CHANGED, f"changed after it was stored, and accepted: {message}")
         for message in shown
     ] + [
-        event(Weight.CHANGED, f"changed in {len(found) - _SHOWN} further places, and accepted")
+        event(FindingKind.CHANGED, f"changed in {len(found) - _SHOWN} further places, and accepted")
     ] * (len(found) > _SHOWN)
 
 

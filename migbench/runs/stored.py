@@ -60,7 +60,7 @@ def stored_findings(folder: Path, manifest: Manifest) -> Iterator[Finding]:
 def history_findings(manifest: Manifest) -> Iterator[Finding]:
     """What has happened to the run and stands in its manifest."""
     for each in manifest.history:
-        yield Finding(each.weight, "history", f"{each.message} ({each.at})")
+        yield Finding(each.kind, "history", f"{each.message} ({each.at})")
 
 
 def _line_ends(path: Path, lines: Lines) -> Iterator[Finding]:

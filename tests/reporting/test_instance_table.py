@@ -47,7 +47,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> ScoredRun:
     *others, named, unasked = found.judgements
     endless = Box(0.1, -math.inf, 1e-320, math.inf)
     named = replace(named, prediction=replace(named.prediction, named_image=1, box=endless))
-    return replace(found, judgements=(*others, named, unasked))
+    return replace(found, samples=(*others, named, unasked))
 
 
 def row(scored: ScoredRun, judgement: Judgement) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import msgspec
 
 from migbench.runs.answer_lines import decode_line
 from migbench.runs.answers_file import ANSWERS, raw_lines
-from migbench.runs.findings import Weight
+from migbench.runs.findings import FindingKind
 from migbench.runs.hash_chain import ChainEnd, follows, is_whole
 from migbench.runs.locking import lock_run
 from migbench.runs.manifest import Manifest, event, read_manifest, write_manifest
@@ -57,7 +57,7 @@ def repair(folder: Path, *, without_lock: bool = False) -> Repair | None:
     """
     with lock_run(folder, without_lock=without_lock):
         manifest = read_manifest(folder)
-        if all(each.weight is not Weight.CHANGED for each in stored_findings(folder, manifest)):
+        if all(each.kind is not FindingKind.CHANGED for each in stored_findings(folder, manifest)):
             return None
         done = _rewrite(folder, manifest)
         if not done.lost_nothing:
@@ -137,5 +137,5 @@ def _told(folder: Path, manifest: Manifest, done: Repair) -> Manifest:
         status="incomplete" if manifest.status == "complete" else manifest.status,
         answered=answered,
         failed=len(lines) - answered,
-        history=[*manifest.history, event(Weight.REMARK, message)],
+        history=[*manifest.history, event(FindingKind.REMARK, message)],
     )

@@ -16,7 +16,7 @@ from migbench.data.images import DataLocation, Images, folder_of, image_search, 
 from migbench.dialects import PromptSet
 from migbench.errors import UsageError
 from migbench.models.resolving import Model, merged_settings
-from migbench.runs.findings import Finding, Weight, changed
+from migbench.runs.findings import Finding, FindingKind, changed
 from migbench.runs.fingerprints import adapter_file
 from migbench.runs.manifest import Manifest
 from migbench.runs.plan import Plan, make_plan
@@ -136,7 +136,7 @@ def obstacles(manifest: Manifest, plan: Plan) -> list[Finding]:
         if name != "model.adapter"  # Its path may be a longer one; its content is held below.
     ]
     found += model_changes(manifest, plan.settings.model)
-    return [each for each in found if each.weight is Weight.CHANGED]
+    return [each for each in found if each.kind is FindingKind.CHANGED]
 
 
 def agreement(first: Run, second: Run, annotations: Annotations) -> Agreement:

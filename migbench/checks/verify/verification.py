@@ -16,7 +16,7 @@ from migbench.data.annotations import inspect_annotations
 from migbench.data.images import Images
 from migbench.data.versions import CUSTOM
 from migbench.errors import DataError, MigbenchError
-from migbench.runs.findings import Finding, Weight, changed, remark
+from migbench.runs.findings import Finding, FindingKind, changed, remark
 from migbench.runs.manifest import MOST_BYTES, Manifest, read_manifest
 from migbench.runs.ownership import is_own
 from migbench.runs.store import Run
@@ -48,18 +48,18 @@ class Verification:
     @property
     def holds(self) -> bool:
         """Whether it is certain that nothing was changed."""
-        weights = (Weight.CHANGED, Weight.UNSEALED)
-        return all(each.weight not in weights for each in self.findings)
+        kinds = (FindingKind.CHANGED, FindingKind.UNSEALED)
+        return all(each.kind not in kinds for each in self.findings)
 
     @property
     def changed(self) -> bool:
         """Whether something was changed, for certain."""
-        return any(each.weight is Weight.CHANGED for each in self.findings)
+        return any(each.kind is FindingKind.CHANGED for each in self.findings)
 
     @property
     def complete(self) -> bool:
         """Whether no answer is wanting."""
-        return all(each.weight is not Weight.INCOMPLETE for each in self.findings)
+        return all(each.kind is not FindingKind.INCOMPLETE for each in self.findings)
 
     @property
     def unanswered(self) -> list[str]:
@@ -239,7 +239,7 @@ def _unanswered(scored: ScoredRun) -> Iterator[Finding]:
             each.instance.id for each in scored.samples if each.outcome is Outcome.MODEL_ERROR
         )
         yield Finding(
-            Weight.INCOMPLETE,
+            FindingKind.INCOMPLETE,
             "answers",
             f"{wanting} of {len(scored.samples)} targets have no answer, {first} first",
         )

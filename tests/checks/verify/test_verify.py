@@ -121,7 +121,7 @@ def test_json_has_every_finding(run: Path, tmp_path: Path) -> None:
     assert (report["holds"], report["complete"]) == (False, False)
     assert report["run"] != hash_of(run)
     assert {each["about"] for each in report["findings"]} == {"answers", "scores"}
-    assert {each["weight"] for each in report["findings"]} == {"changed", "incomplete"}
+    assert {each["kind"] for each in report["findings"]} == {"changed", "incomplete"}
 
 
 # --- Answers -------------------------------------------------------------------------------------

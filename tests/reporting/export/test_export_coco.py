@@ -148,7 +148,7 @@ def test_sizes_that_the_run_has_kept_need_no_images(run: Exportable, tmp_path: P
 
     kept = replace(
         scored,
-        judgements=tuple(
+        samples=tuple(
             replace(
                 each,
                 line=msgspec.structs.replace(each.line, sizes=sized(len(each.instance.images))),
