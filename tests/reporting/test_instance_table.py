@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.answer_lines import with_answer
 from support.data_files import record, write_annotations
 from support.synthetic_runs import stored
 
@@ -116,7 +116,7 @@ def test_whatever_a_model_says_comes_back(
     folder = tmp_path_factory.getbasetemp()
     first = scored.judgements[0]
     assert first.line is not None
-    said = replace(first, line=msgspec.structs.replace(first.line, text=text))
+    said = replace(first, line=with_answer(first.line, text=text))
     changed = replace(scored, samples=(said,))
     for ending in ("parquet", "csv"):
         write_instances(folder / f"said.{ending}", changed)
@@ -153,7 +153,7 @@ def test_a_table_that_could_not_be_written_leaves_the_old_one(
 
 def test_an_answer_of_megabytes_fits(scored: ScoredRun, tmp_path: Path) -> None:
     said = [
-        replace(one, line=msgspec.structs.replace(one.line, text="long " * 500_000))
+        replace(one, line=with_answer(one.line, text="long " * 500_000))
         for one in scored.judgements
         if one.line is not None
     ]
