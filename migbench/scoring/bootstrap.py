@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from migbench.scoring.uncertainty import LEVEL, Floats, Interval, Sums
+from migbench.scoring.grouping import group_by
+from migbench.scoring.uncertainty import (
+    LEVEL,
+    Floats,
+    Interval,
+    Sums,
+    correlate,
+    mean_interval,
+)
 
 BATCH = 2**21
 """Drawn cluster numbers that are held at once."""
@@ -53,6 +62,47 @@ def resampled_means(sums: Sequence[Sums], bootstrap: Bootstrap, stream: int = 0)
     )
     distribution: Floats = result.bootstrap_distribution
     return distribution
+
+
+def resample(quantities: Sequence[Sums], bootstrap: Bootstrap | None, stream: int) -> list[Sums]:
+    """The same quantities with resampled means, if these are wanted and there are two clusters.
+
+    Quantities on the same clusters see the same draws; ``stream`` is as in `resampled_means`.
+    """
+    found = list(quantities)
+    if bootstrap is None:
+        return found
+    several = [place for place, each in enumerate(quantities) if each.freedom]
+    alike = group_by(
+        several,
+        lambda place: (found[place].clusters.tobytes(), found[place].sizes.tobytes()),
+    )
+    for places in alike.values():
+        means = resampled_means([found[place] for place in places], bootstrap, stream)
+        for place, resampled in zip(places, means, strict=True):
+            found[place] = replace(found[place], resampled=resampled)
+    return found
+
+
+Formula = Callable[[Sums], Interval | None]
+"""Computes the interval of a quantity's mean from its sums."""
+
+
+def interval_of(sums: Sums, formula: Formula) -> Interval | None:
+    """From resamples where they were made and vary, else by the formula."""
+    found = None if sums.resampled is None else bootstrap_interval(sums.resampled)
+    return found or formula(sums)
+
+
+def macro_interval(groups: Sequence[Sums], formula: Formula) -> Interval | None:
+    """The same of the unweighted mean of the groups' means."""
+    resampled = [each.resampled for each in groups if each.resampled is not None]
+    found = None
+    if resampled and len(resampled) == len(groups):
+        found = bootstrap_interval(np.mean(resampled, axis=0))
+    return found or mean_interval(
+        [100 * each.mean for each in groups], list(map(formula, groups)), correlate(groups)
+    )
 
 
 def bootstrap_interval(distribution: Floats) -> Interval | None:

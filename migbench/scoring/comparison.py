@@ -14,12 +14,11 @@ from msgspec.structs import replace
 
 from migbench.data.instances import Instance
 from migbench.runs.settings import AnnotationSource
-from migbench.scoring.bootstrap import Bootstrap
+from migbench.scoring.bootstrap import Bootstrap, resample
 from migbench.scoring.joining import Hit, LabelledRun, PairedOutcome, join
 from migbench.scoring.metrics import HIT
-from migbench.scoring.paired import PERMUTATIONS, holm
-from migbench.scoring.paired_differences import PairedDifferences, macro_difference_test
-from migbench.scoring.uncertainty import Interval
+from migbench.scoring.paired import PERMUTATIONS, difference_test, holm, macro_difference_test
+from migbench.scoring.uncertainty import Interval, Sums
 
 
 class Paired(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,19 +136,15 @@ def compare_groups(
 
 def _differences(
     groups: Mapping[str, Sequence[PairedOutcome]], bootstrap: Bootstrap | None
-) -> tuple[dict[str, Paired], dict[str, PairedDifferences]]:
+) -> tuple[dict[str, Paired], dict[str, Sums]]:
     """What the groups come to, with the tests of it, and their paired differences."""
     counts = {name: _count(group) for name, group in groups.items()}
-    differences = {
-        name: PairedDifferences.of(
-            [bool(pair.second) - bool(pair.first) for pair in group],
-            [pair.cluster for pair in group],
-            bootstrap,
-            stream,
-        )
-        for stream, (name, group) in enumerate(groups.items())
-        if counts[name].difference is not None
-    }
+    differences: dict[str, Sums] = {}
+    for stream, (name, pairs) in enumerate(groups.items()):
+        if counts[name].difference is not None:
+            values = [bool(pair.second) - bool(pair.first) for pair in pairs]
+            sums = Sums.of(values, [pair.cluster for pair in pairs])
+            (differences[name],) = resample([sums], bootstrap, stream)
     return counts | _with_tests(counts, differences), differences
 
 
@@ -179,11 +174,9 @@ def _accuracy(hits: Sequence[Hit]) -> float | None:
     return None if None in hits else 100 * hits.count(True) / len(hits)
 
 
-def _with_tests(
-    tasks: Mapping[str, Paired], differences: Mapping[str, PairedDifferences]
-) -> dict[str, Paired]:
+def _with_tests(tasks: Mapping[str, Paired], differences: Mapping[str, Sums]) -> dict[str, Paired]:
     """The tasks that have a difference, with what the data says of it."""
-    found = {task: each.test() for task, each in differences.items()}
+    found = {task: difference_test(each) for task, each in differences.items()}
     corrected = holm({task: test.p for task, test in found.items()})
     return {
         task: replace(
@@ -197,9 +190,7 @@ def _with_tests(
     }
 
 
-def _macro(
-    tasks: Mapping[str, Paired], differences: Sequence[PairedDifferences], seed: int
-) -> MacroPaired:
+def _macro(tasks: Mapping[str, Paired], differences: Sequence[Sums], seed: int) -> MacroPaired:
     counted = list(tasks.values())
     macro = MacroPaired(
         n=sum(task.n for task in counted),

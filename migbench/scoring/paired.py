@@ -8,11 +8,13 @@ formulas, with their sources.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from migbench.scoring.bootstrap import interval_of, macro_interval
 from migbench.scoring.uncertainty import (
     FEW_CASES,
     FEW_CLUSTERS,
@@ -20,6 +22,8 @@ from migbench.scoring.uncertainty import (
     Floats,
     Interval,
     Sums,
+    correlate,
+    root_sum_of_squares,
     t_quantile,
 )
 
@@ -138,6 +142,38 @@ def macro_sign_flip_p(tasks: Sequence[Sums], seed: int, permutations: int = PERM
     farther = np.count_nonzero(beyond > ROUNDING)
     as_far = np.count_nonzero(np.abs(beyond) <= ROUNDING)
     return float(farther + (as_far + 1) / 2) / (permutations + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceTest:
+    """What the data says of a difference; ``mde``, the minimum detectable effect, is in points.
+
+    Interval and effect are None where a single cluster says nothing about others.
+    """
+
+    interval: Interval | None
+    p: float
+    mde: float | None
+
+
+def difference_test(differences: Sums) -> DifferenceTest:
+    """Of one task's mean difference."""
+    return DifferenceTest(
+        interval_of(differences, difference_interval),
+        sign_flip_p(differences),
+        minimum_detectable_effect(differences),
+    )
+
+
+def macro_difference_test(tasks: Sequence[Sums], seed: int) -> DifferenceTest:
+    """Of the unweighted mean of the tasks' differences; ``seed`` is that of the permutations."""
+    effects = [value for each in tasks if (value := minimum_detectable_effect(each)) is not None]
+    effect = None
+    if len(effects) == len(tasks):
+        effect = root_sum_of_squares(effects, correlate(tasks)) / len(effects)
+    return DifferenceTest(
+        macro_interval(tasks, difference_interval), macro_sign_flip_p(tasks, seed), effect
+    )
 
 
 def _grouped(values: Floats) -> tuple[Floats, NDArray[np.int64]]:

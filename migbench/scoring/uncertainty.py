@@ -56,12 +56,14 @@ class Sums:
 
     ``clusters`` are the clusters' numbers, each once and rising; ``totals`` the sums of the
     targets' values (hits: 0 or 1; paired differences: -1, 0 or 1), ``sizes`` their
-    numbers of targets, all positive.
+    numbers of targets, all positive. ``resampled`` are the means in resamples of the clusters, if
+    these were made (`migbench.scoring.bootstrap`).
     """
 
     clusters: NDArray[np.int64]
     totals: Floats
     sizes: Floats
+    resampled: Floats | None = None
 
     @classmethod
     def of(cls, values: ArrayLike, clusters: ArrayLike) -> Self:
