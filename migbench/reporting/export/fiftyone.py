@@ -20,7 +20,7 @@ from migbench.reporting.export import Wishes
 from migbench.reporting.export.boxes import corner_and_size, truth_corner_and_size
 from migbench.reporting.export.facts import facts_of
 from migbench.reporting.export.json_list import JsonList
-from migbench.scoring import SampleScore as Judgement
+from migbench.scoring import SampleScore
 from migbench.scoring.scored_run import ScoredRun
 from migbench.util.files import new_folder
 
@@ -39,12 +39,12 @@ def write(scored: ScoredRun, out: Path, wishes: Wishes) -> Sequence[str]:
         with (folder / SAMPLES).open("wb") as file:
             file.write(b'{"samples": ')
             samples = JsonList(file)
-            for judgement in scored.judgements:
-                image = _image_path(judgement, wishes)
-                path = _copied(image, judgement, folder) if wishes.copy_images else str(image)
-                box = judgement.prediction.box
+            for scored_sample in scored.samples:
+                image = _image_path(scored_sample, wishes)
+                path = _copied(image, scored_sample, folder) if wishes.copy_images else str(image)
+                box = scored_sample.prediction.box
                 unwritten += box is not None and corner_and_size(box) is None
-                samples.add(_sample(judgement, path))
+                samples.add(_sample(scored_sample, path))
             samples.close()
             file.write(b"}\n")
         metadata = {"media_type": "image", "info": facts_of(scored)}
@@ -61,8 +61,8 @@ def write(scored: ScoredRun, out: Path, wishes: Wishes) -> Sequence[str]:
     return lines
 
 
-def _image_path(judgement: Judgement, wishes: Wishes) -> Path:
-    instance = judgement.instance
+def _image_path(scored_sample: SampleScore, wishes: Wishes) -> Path:
+    instance = scored_sample.instance
     name = instance.images[instance.target_image]
     if wishes.images is not None:
         path = wishes.images.file(name).path
@@ -74,9 +74,9 @@ def _image_path(judgement: Judgement, wishes: Wishes) -> Path:
     )
 
 
-def _copied(image: Path, judgement: Judgement, folder: Path) -> str:
+def _copied(image: Path, scored_sample: SampleScore, folder: Path) -> str:
     """Copy an image, once, and give its path from the folder."""
-    instance = judgement.instance
+    instance = scored_sample.instance
     name = f"{DATA}/{instance.images[instance.target_image]}"
     copy = folder / name
     if not copy.exists():
@@ -85,13 +85,13 @@ def _copied(image: Path, judgement: Judgement, folder: Path) -> str:
     return name
 
 
-def _sample(judgement: Judgement, path: str) -> dict[str, Any]:
-    instance, line = judgement.instance, judgement.line
+def _sample(scored_sample: SampleScore, path: str) -> dict[str, Any]:
+    instance, line = scored_sample.instance, scored_sample.line
     return {
         "filepath": path,
         "tags": [instance.task],
-        "ground_truth": _detections(instance.task, truth_corner_and_size(judgement.truth)),
-        "predictions": _detections(instance.task, _numbers(judgement.prediction.box)),
+        "ground_truth": _detections(instance.task, truth_corner_and_size(scored_sample.truth)),
+        "predictions": _detections(instance.task, _numbers(scored_sample.prediction.box)),
         "instance": instance.id,
         "index": instance.index,
         "task": instance.task,
@@ -99,9 +99,9 @@ def _sample(judgement: Judgement, path: str) -> dict[str, Any]:
         "image_number": instance.target_image + 1,
         "question": instance.question,
         "answer": line.text if line else None,
-        "iou": judgement.iou,
-        "outcome": judgement.outcome.value,
-        "flags": [flag.value for flag in judgement.flags],
+        "iou": scored_sample.iou,
+        "outcome": scored_sample.outcome.value,
+        "flags": [flag.value for flag in scored_sample.flags],
     }
 
 

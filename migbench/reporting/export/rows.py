@@ -13,4 +13,4 @@ from migbench.scoring.scored_run import ScoredRun
 def write(scored: ScoredRun, out: Path, wishes: Wishes) -> Sequence[str]:
     """Write the file ``out``, whose ending says which of the two it is."""
     write_instances(out, scored)
-    return [f"{len(scored.judgements)} rows, one a target; docs/export.md has the columns."]
+    return [f"{len(scored.samples)} rows, one a target; docs/export.md has the columns."]

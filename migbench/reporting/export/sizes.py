@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from migbench.data.images import ImageFolder
 from migbench.errors import UsageError
 from migbench.messages import Size
-from migbench.scoring import SampleScore as Judgement
+from migbench.scoring import SampleScore
 
 
 @dataclass
@@ -21,12 +21,12 @@ class Sizes:
     unknown: Size | None = None
     assumed: int = 0
 
-    def of_target(self, judgement: Judgement) -> Size:
+    def of_target(self, sample: SampleScore) -> Size:
         """The size of the image that holds the target.
 
         Raises `UsageError` where it is not known, `ModelError` for a file that is no image.
         """
-        instance, line = judgement.instance, judgement.line
+        instance, line = sample.instance, sample.line
         if line is not None and (kept := line.size(instance.target_image)) is not None:
             return kept
         name = instance.images[instance.target_image]

@@ -27,8 +27,7 @@ from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.plan import strategy_of
 from migbench.runs.replay import replay
 from migbench.runs.selection import questions_of
-from migbench.scoring import DifficultySplit
-from migbench.scoring import SampleScore as Judgement
+from migbench.scoring import DifficultySplit, SampleScore
 from migbench.scoring.scored_run import ScoredRun, image_folder
 from migbench.tasks import load_tasks
 
@@ -128,13 +127,13 @@ class _Gathering:
         # Annotation files share ids and images; targets of one are not to be taken for another's.
         file = f"@{scored.scores.annotations.label}" if self.several_files else ""
         self.said.append(turns.said)
-        for judgement in scored.judgements:
-            key = scored.annotations.content_sha256, judgement.instance.index
-            for name in judgement.instance.images:
+        for sample in scored.samples:
+            key = scored.annotations.content_sha256, sample.instance.index
+            for name in sample.instance.images:
                 self._want(name, location, turns.sizes.get(name))
             if key not in self.targets:
-                self.targets[key] = self._target(judgement, file)
-            self.targets[key].results[place] = turns.result(judgement)
+                self.targets[key] = self._target(sample, file)
+            self.targets[key].results[place] = turns.result(sample)
 
     def _want(self, name: str, location: DataLocation, size: Size | None) -> None:
         """Have an image shown; the first run that has it decides where it is."""
@@ -147,8 +146,8 @@ class _Gathering:
         except DataError as error:
             self.wanted[name] = WantedPicture(ImageFile(name), size, str(error), location)
 
-    def _target(self, judgement: Judgement, file: str) -> Target:
-        instance = judgement.instance
+    def _target(self, sample: SampleScore, file: str) -> Target:
+        instance = sample.instance
         numbers = tuple(self._numbers[name] for name in instance.images)
         return Target(
             id=instance.id + file,
@@ -157,8 +156,8 @@ class _Gathering:
             image=instance.target_image,
             asked=instance.asked_image is not None,
             question=excerpt(instance.question),
-            truth=_edges(judgement.truth),
-            repaired=judgement.truth != instance.box,
+            truth=_edges(sample.truth),
+            repaired=sample.truth != instance.box,
             reference=_reference_box(instance.question),
             level=self.difficulty.levels[instance.id].value if self.difficulty else None,
             results=[None] * self.runs,
@@ -185,7 +184,7 @@ class _Turns:
     @classmethod
     def of(cls, scored: ScoredRun) -> _Turns:
         """All turns of a run."""
-        turns = cls(_spans(scored.judgements))
+        turns = cls(_spans(scored.samples))
         settings = scored.run.settings
         strategy = strategy_of(settings)
         for question in questions_of(settings, scored.annotations):
@@ -205,9 +204,9 @@ class _Turns:
             known = (Size(*size) for size in line.sizes)
             self.sizes.update(zip(question.images, known, strict=False))
 
-    def result(self, judgement: Judgement) -> Result:
+    def result(self, sample: SampleScore) -> Result:
         """What the run makes of a target."""
-        line, prediction = judgement.line, judgement.prediction
+        line, prediction = sample.line, sample.prediction
         numbers, span = [], None
         if line is not None:
             earlier = (number for number in self.steps[line.question] if number < line.turn)
@@ -215,8 +214,8 @@ class _Turns:
             if prediction.span is not None:
                 span = self.spans[line.question, line.turn].index(prediction.span)
         return Result(
-            outcome=judgement.outcome.value,
-            iou=round(judgement.iou, 4),
+            outcome=sample.outcome.value,
+            iou=round(sample.iou, 4),
             box=None if prediction.box is None else _edges(prediction.box),
             flags=[flag.value for flag in prediction.flags],
             reason=None if prediction.reason is None else prediction.reason.value,
@@ -226,11 +225,11 @@ class _Turns:
         )
 
 
-def _spans(judgements: Iterable[Judgement]) -> dict[Place, list[Span]]:
+def _spans(samples: Iterable[SampleScore]) -> dict[Place, list[Span]]:
     """What was read from every turn, whichever target it is for."""
     found: defaultdict[Place, list[Span]] = defaultdict(list)
-    for judgement in judgements:
-        line, span = judgement.line, judgement.prediction.span
+    for sample in samples:
+        line, span = sample.line, sample.prediction.span
         if line is not None and span is not None and span not in found[line.question, line.turn]:
             found[line.question, line.turn].append(span)
     return found

@@ -12,8 +12,7 @@ from migbench.errors import UsageError
 from migbench.reporting.plots.style import COLUMN, PAGE, Drawing, add_legend, new_figure
 from migbench.reporting.plots.subjects import Plot, Subject
 from migbench.reporting.tables.layouts import at_half
-from migbench.scoring.usage import Usage as Paid
-from migbench.scoring.usage import measured_usage as paid_costs
+from migbench.scoring.usage import Usage, measured_usage
 
 FAR = 8
 """Costs that differ by this factor are drawn on a logarithmic axis."""
@@ -25,18 +24,18 @@ class Measure:
 
     name: str
     label: str
-    of: Callable[[Paid], float | None]
+    of: Callable[[Usage], float | None]
 
 
-def _tokens(paid: Paid) -> float | None:
-    if paid.prompt_tokens is None or paid.completion_tokens is None:
+def _tokens(usage: Usage) -> float | None:
+    if usage.prompt_tokens is None or usage.completion_tokens is None:
         return None
-    return paid.prompt_tokens + paid.completion_tokens
+    return usage.prompt_tokens + usage.completion_tokens
 
 
 MEASURES = (
     Measure("tokens", "Tokens a target", _tokens),
-    Measure("wall time", "Seconds a target", lambda paid: paid.wall_seconds),
+    Measure("wall time", "Seconds a target", lambda usage: usage.wall_seconds),
 )
 
 
@@ -46,8 +45,8 @@ def draw(plot: Plot) -> Drawing:
     Raises `UsageError` where nothing is known of any run's cost, or a run is incomplete.
     """
     plot.refuse_incomplete()
-    paid = {run.label: paid_costs(run.scored) for run in plot.runs}
-    panels = {measure: _points(plot.runs, paid, measure) for measure in MEASURES}
+    usage = {run.label: measured_usage(run.scored) for run in plot.runs}
+    panels = {measure: _points(plot.runs, usage, measure) for measure in MEASURES}
     panels = {measure: points for measure, points in panels.items() if points}
     if not panels:
         raise UsageError(
@@ -70,11 +69,11 @@ Points = Sequence[tuple[Subject, float]]
 """Runs, and what a target of each has cost."""
 
 
-def _points(runs: Sequence[Subject], paid: dict[str, Paid], measure: Measure) -> Points:
+def _points(runs: Sequence[Subject], usage: dict[str, Usage], measure: Measure) -> Points:
     return [
         (run, cost / run.scores.macro.n)
         for run in runs
-        if (cost := measure.of(paid[run.label])) is not None
+        if (cost := measure.of(usage[run.label])) is not None
     ]
 
 

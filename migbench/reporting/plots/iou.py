@@ -16,8 +16,7 @@ from migbench.reporting.plots.style import (
     percent_axis,
 )
 from migbench.reporting.plots.subjects import Plot
-from migbench.scoring import SampleScore as Judgement
-from migbench.scoring import Scores
+from migbench.scoring import SampleScore, Scores
 from migbench.scoring.metrics import METRICS, THRESHOLDS
 from migbench.scoring.uncertainty import Floats
 
@@ -25,15 +24,15 @@ STEPS = [place / 200 for place in range(201)]
 """The IoUs at which shares are counted; the thresholds are among them."""
 
 
-def shares(judgements: Iterable[Judgement]) -> Floats:
+def shares(samples: Iterable[SampleScore]) -> Floats:
     """The share of targets, in percent, whose IoU is at least each of `STEPS`.
 
     The unweighted mean over tasks: at a threshold it is the macro average of the accuracies.
     """
     counts: dict[str, Floats] = {}
-    for judgement in judgements:
-        task = counts.setdefault(judgement.instance.task, np.zeros(len(STEPS)))
-        task[bisect_right(STEPS, judgement.iou) - 1] += 1
+    for sample in samples:
+        task = counts.setdefault(sample.instance.task, np.zeros(len(STEPS)))
+        task[bisect_right(STEPS, sample.iou) - 1] += 1
     reached = [task[::-1].cumsum()[::-1] / task.sum() for task in counts.values()]
     mean: Floats = 100 * np.mean(reached, axis=0)
     return mean
@@ -51,9 +50,7 @@ def draw(plot: Plot) -> Drawing:
         axes.axvline(threshold, color=DARK, linewidth=0.6, linestyle=(0, (1, 2)))
     handles: list[object] = []
     for run in plot.runs:
-        handles += axes.plot(
-            STEPS, shares(run.scored.judgements), color=run.colour, label=run.label
-        )
+        handles += axes.plot(STEPS, shares(run.scored.samples), color=run.colour, label=run.label)
         for threshold, accuracy, low, high in _accuracies(run.scores):
             axes.errorbar(
                 threshold,

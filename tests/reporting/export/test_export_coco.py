@@ -41,9 +41,9 @@ def test_every_target_is_an_image_with_one_annotation(run: Exportable, tmp_path:
     assert content.keys() == {"info", "licenses", "categories", "images", "annotations"}
     assert [each["name"] for each in content["categories"]] == TASKS
     assert [each["id"] for each in content["categories"]] == [*range(1, 11)]
-    rows = zip(content["images"], content["annotations"], scored.judgements, strict=True)
-    for image, annotation, judgement in rows:
-        instance = judgement.instance
+    rows = zip(content["images"], content["annotations"], scored.samples, strict=True)
+    for image, annotation, sample in rows:
+        instance = sample.instance
         assert image["id"] == annotation["id"] == annotation["image_id"] == instance.index + 1
         assert image["file_name"] == instance.images[instance.target_image]
         with Image.open(run.images.root / image["file_name"]) as file:
@@ -60,16 +60,16 @@ def test_every_target_is_an_image_with_one_annotation(run: Exportable, tmp_path:
             top / image["height"],
             (left + width) / image["width"],
             (top + height) / image["height"],
-        ) == pytest.approx(judgement.truth)
+        ) == pytest.approx(sample.truth)
         assert annotation["question"] == instance.question
 
 
 def test_an_answer_without_a_box_has_no_detection(run: Exportable, tmp_path: Path) -> None:
     scored = run.scored("part")
     content, detections, lines = exported(tmp_path / "coco", scored, images=run.images)
-    read = [each for each in scored.judgements if each.prediction.box is not None]
-    assert 0 < len(read) < len(scored.judgements)
-    assert any(each.outcome is Outcome.MODEL_ERROR for each in scored.judgements)
+    read = [each for each in scored.samples if each.prediction.box is not None]
+    assert 0 < len(read) < len(scored.samples)
+    assert any(each.outcome is Outcome.MODEL_ERROR for each in scored.samples)
     assert [each["image_id"] for each in detections] == [each.instance.index + 1 for each in read]
     category = {each["image_id"]: each["category_id"] for each in content["annotations"]}
     for each in detections:
@@ -153,7 +153,7 @@ def test_sizes_that_the_run_has_kept_need_no_images(run: Exportable, tmp_path: P
                 each,
                 line=msgspec.structs.replace(each.line, sizes=sized(len(each.instance.images))),
             )
-            for each in scored.judgements
+            for each in scored.samples
             if each.line is not None
         ),
     )
@@ -164,7 +164,7 @@ def test_sizes_that_the_run_has_kept_need_no_images(run: Exportable, tmp_path: P
 
 def test_a_broken_image_is_named(run: Exportable, tmp_path: Path) -> None:
     scored = run.scored()
-    instance = scored.judgements[0].instance
+    instance = scored.samples[0].instance
     name = instance.images[instance.target_image]
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_bytes(b"no image")
@@ -221,7 +221,7 @@ def test_a_box_that_coco_cannot_write_is_counted(run: Exportable, tmp_path: Path
     scored = run.scored()
     _, before, _ = exported(tmp_path / "before", scored, images=run.images)
     _, after, lines = exported(tmp_path / "after", with_boxes(scored, box), images=run.images)
-    first = scored.judgements[0].instance.index + 1
+    first = scored.samples[0].instance.index + 1
     assert after == [each for each in before if each["image_id"] != first]
     assert lines[-1].startswith("1 boxes have corners in the wrong order or beyond all measure")
 

@@ -39,23 +39,26 @@ def box_of(detections: dict[str, Any]) -> list[float] | None:
 def test_a_sample_is_a_target_with_truth_and_prediction(run: Exportable, tmp_path: Path) -> None:
     scored = run.scored("part")
     samples = exported(tmp_path / "out", scored, images=run.images)
-    for sample, judgement in zip(samples, scored.judgements, strict=True):
-        instance = judgement.instance
+    for sample, scored_sample in zip(samples, scored.samples, strict=True):
+        instance = scored_sample.instance
         assert sample["filepath"] == str(
             run.images.root.resolve() / instance.images[instance.target_image]
         )
         assert sample["tags"] == [sample["task"]] == [instance.task]
         left, top, width, height = box_of(sample["ground_truth"]) or ()
-        assert (left, top, left + width, top + height) == pytest.approx(judgement.truth)
+        assert (left, top, left + width, top + height) == pytest.approx(scored_sample.truth)
         predicted = box_of(sample["predictions"])
-        assert (predicted is None) == (judgement.prediction.box is None)
+        assert (predicted is None) == (scored_sample.prediction.box is None)
         if predicted is not None:
             left, top, width, height = predicted
             assert (left, top, left + width, top + height) == pytest.approx(
-                judgement.prediction.box
+                scored_sample.prediction.box
             )
-        assert sample["answer"] == (judgement.line.text if judgement.line else None)
-        assert (sample["iou"], sample["outcome"]) == (judgement.iou, judgement.outcome.value)
+        assert sample["answer"] == (scored_sample.line.text if scored_sample.line else None)
+        assert (sample["iou"], sample["outcome"]) == (
+            scored_sample.iou,
+            scored_sample.outcome.value,
+        )
         assert sample["image_set"][sample["image_number"] - 1] in sample["filepath"]
         assert sample["question"] == instance.question
     assert len({sample["instance"] for sample in samples}) == 30
