@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from migtrain.miniature.metrics import METRICS, read_metrics
 from migtrain.miniature.recipe import Recipe
 from migtrain.miniature.train import train
+from migtrain.miniature.training_log import METRICS, read_metrics
 
 
 def interrupt(recipe: Recipe, out: Path, step: int) -> None:
-    """Train, and be interrupted as soon as the diary has this step."""
+    """Train, and be interrupted as soon as the log has this step."""
 
     def die(line: dict[str, Any]) -> None:
         if line["step"] == step:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, out, note=die)
+        train(recipe, out, log=die)
 
 
 def losses(folder: Path) -> list[float]:

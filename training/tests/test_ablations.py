@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from migtrain.miniature import ablations
@@ -10,12 +9,12 @@ from migtrain.miniature.recipe import Scenes, find_recipe
 
 
 def test_ablations_leave_sources_out_of_packaged_recipes(tmp_path: Path) -> None:
-    options = argparse.Namespace(work=tmp_path, start=tmp_path / "start", steps=7)
-    bench = ablations.Bench(options, seed=5)
+    plan = ablations.AblationPlan(tmp_path, tmp_path / "start", tmp_path / "data", steps=7)
+    run = ablations.SeedRun(plan, seed=5)
     made = [each for each in ablations.PLAN if isinstance(each, ablations.Training)]
     for training in made:
         path = tmp_path / f"{training.name}.yaml"
-        path.write_text(bench.recipe(training), "utf-8")
+        path.write_text(run.recipe(training), "utf-8")
         recipe, packaged = find_recipe(str(path)), find_recipe(training.recipe)
         asked = {source.task for source in recipe.sources.values() if isinstance(source, Scenes)}
         assert asked == {
@@ -23,9 +22,9 @@ def test_ablations_leave_sources_out_of_packaged_recipes(tmp_path: Path) -> None
             for task in training.tasks
             if task in packaged.sources
         }
-        assert recipe.phases[0].shares.keys() == recipe.sources.keys() != set()
-        assert (recipe.seed, recipe.phases[0].steps) == (5, 7)
-        begins = bench.model(training.begins) if training.begins else options.start
+        assert recipe.stages[0].shares.keys() == recipe.sources.keys() != set()
+        assert (recipe.seed, recipe.stages[0].steps) == (5, 7)
+        begins = run.model(training.begins) if training.begins else plan.start
         assert recipe.model.checkpoint == str(begins)
     assert {"stage 1", "full data", "only diff"} <= {training.name for training in made}
 

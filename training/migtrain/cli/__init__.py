@@ -1,23 +1,31 @@
 """The command line ``migtrain``: one module a command, loaded when it is called.
 
-Exit status: 0 done, 1 done but incomplete, 2 bad usage or input, 130 stopped by Ctrl-C.
+Exit status: 0 done, 1 done but incomplete, 2 bad usage or input, 70 a fault of migtrain's own, 130
+stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 
 import click
 
-from migbench.cli.terminal import echo
+from migbench.cli.stopping import TERMINATED, Termination, terminable
+from migbench.cli.terminal import echo, indented
 from migbench.errors import MigbenchError
 
 COMMANDS = {
+    "check": "Check conversation records before they are trained on.",
+    "prepare": "Write records as LLaMA-Factory reads them, in the paper's shares.",
+    "run": "Train a stage of the paper's model, and score the result.",
     "merge": "Average the weights of checkpoints.",
     "miniature": "Train the packaged miniature, by its frozen recipes.",
 }
 """Command names and their one-line help."""
+OWN_FAULT = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 
 class LazyCommands(click.Group):
@@ -43,30 +51,46 @@ class LazyCommands(click.Group):
 @click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="migtrain")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
-@click.pass_context
-def cli(context: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """Train multi-image grounding models, and merge their checkpoints.
 
     What comes out is scored by migbench: migbench run --model CHECKPOINT --data MIG --out RUN
 
-    Exit status: 0 done, 1 done but incomplete, 2 bad usage, 130 stopped.
+    Exit status: 0 done, 1 done but incomplete, 2 bad usage, 70 a fault of migtrain's own, 130
+    stopped by Ctrl-C, 143 by SIGTERM.
     """
-    context.obj = debug
 
 
 def main() -> None:
     """Run the command line; errors meant for the user are printed without a traceback."""
+    with terminable() as termination:
+        status = _status(termination)
+    sys.exit(status)
+
+
+def _status(termination: Termination) -> int:
+    """Run the command; the exit status, all errors having been told."""
     try:
         status = cli.main(prog_name="migtrain", standalone_mode=False)
     except (MigbenchError, OSError) as error:
         if "--debug" in sys.argv:
-            raise
-        echo(f"migtrain: {error}", err=True)
-        sys.exit(2)
+            echo(traceback.format_exc(), err=True, nl=False)
+        echo(f"migtrain: {indented(str(error))}", err=True)
+        return 2
+    except click.Abort:
+        return _stopped(termination)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        echo("\nmigtrain: stopped", err=True)
-        sys.exit(130)
-    sys.exit(status if isinstance(status, int) else 0)
+        return 2
+    except KeyboardInterrupt:
+        return _stopped(termination)
+    except Exception:
+        echo(traceback.format_exc(), err=True, nl=False)
+        echo("migtrain: this is a fault of migtrain's own; please report these lines", err=True)
+        return OWN_FAULT
+    return status if isinstance(status, int) else 0
+
+
+def _stopped(termination: Termination) -> int:
+    echo("\nmigtrain: stopped", err=True)
+    return TERMINATED if termination.received else 130

@@ -9,7 +9,6 @@ import click
 from migbench.cli.terminal import echo
 from migbench.errors import UsageError
 from migtrain.cli.options import ExistingFolder
-from migtrain.merging import merge_weights
 
 
 @click.command("merge")
@@ -21,14 +20,16 @@ from migtrain.merging import merge_weights
 def command(checkpoints: tuple[Path, ...], out: Path, weights: str | None) -> int:
     """Average the weights of CHECKPOINTS (folders of safetensors) into the checkpoint --out.
 
-    Computed in float32 and stored in the first one's types; a few megabytes are in memory at a
-    time. Nothing is written where shapes differ, tensors are missing or a file is cut off.
+    Computed in float64 and rounded once, to the first one's types. Nothing is written where
+    architectures or shapes differ, tensors are missing or a file is cut off.
 
     \b
     Examples:
       migtrain merge stage1/model stage2/model --out migician
       migtrain merge stage1/model stage2/model --weights 1,3 --out migician
     """
+    from migtrain.merging import merge_weights
+
     merged = merge_weights(checkpoints, out, weights=_numbers(weights))
     echo(
         f"{merged.folder}: the mean of {len(checkpoints)} checkpoints, {merged.parameters:,} "

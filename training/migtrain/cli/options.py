@@ -7,5 +7,4 @@ from pathlib import Path
 import click
 
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
-ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 NewFolder = click.Path(path_type=Path, file_okay=False)

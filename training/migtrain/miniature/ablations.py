@@ -1,21 +1,17 @@
 """What each stage, the merge and each part of the data give the miniature: Tables 6 and 9, small.
 
-    python -m migtrain.miniature.ablations WORK --start SEEING/model --data MINI --seeds 0,1,2
-
-``--start`` is what the recipe `mini-seeing` leaves, ``--data`` MIG-Mini's test split.
-Every training is one of the packaged recipes in fewer steps, with sources left out; every figure
-is Acc@0.5 by polling. What is found finished beneath WORK is not done again: stopped, it goes on;
-with more seeds, it adds to what is there.
+``migtrain ablate --miniature`` runs it. Every training is one of the packaged recipes in fewer
+steps, with sources left out; every figure is Acc@0.5 by polling. What is finished is not done
+again: stopped, it goes on; with more seeds, it adds to what is there.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +25,7 @@ import migbench
 from migbench.errors import AdapterError
 from migtrain.miniature.recipe import Batch, find_recipe
 
+FIGURES = "figures.json"
 MIGBENCH = ("-m", "migbench")
 MIGTRAIN = ("-m", "migtrain")
 COLUMNS = {task.key: task.column for task in migbench.load_tasks()}
@@ -81,17 +78,34 @@ Figures = dict[str, float]
 """Acc@0.5 by task."""
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Where everything lies, and how much of it is done."""
+@dataclass(frozen=True, slots=True)
+class AblationPlan:
+    """Where everything lies, and how much of it is done.
 
-    options: argparse.Namespace
+    Trainings lie below ``work`` and begin at the checkpoint ``start``, which the recipe
+    `mini-vision` leaves; ``data`` is MIG-Mini's test split. Each training takes so many ``steps``
+    in so many ``processes``.
+    """
+
+    work: Path
+    start: Path
+    data: Path
+    steps: int = 200
+    processes: int = 1
+    seeds_at_once: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRun:
+    """All trainings of one seed."""
+
+    plan: AblationPlan
     seed: int
 
     @property
     def folder(self) -> Path:
         """The seed's."""
-        return Path(self.options.work / f"seed-{self.seed}")
+        return self.plan.work / f"seed-{self.seed}"
 
     def model(self, name: str) -> Path:
         """The finished checkpoint of a training or a merge."""
@@ -107,28 +121,20 @@ class Bench:
             return
         recipe = self.folder / f"{wanted.name}.yaml"
         recipe.write_text(self.recipe(wanted), "utf-8")
-        several = ("-m", "torch.distributed.run", "--nproc_per_node", self.options.processes)
-        self._call(
-            *several,
-            "--standalone",
-            *MIGTRAIN,
-            "miniature",
-            "--config",
-            recipe,
-            "--out",
-            model.parent,
-        )
+        several = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
+        train = ("miniature", "--config", recipe, "--out", model.parent)
+        self._call(*several, self.plan.processes, *MIGTRAIN, *train)
 
     def recipe(self, training: Training) -> str:
         """A training's packaged recipe, with what it leaves out, as YAML."""
         packaged = find_recipe(training.recipe)
-        begins = self.model(training.begins) if training.begins else self.options.start
+        begins = self.model(training.begins) if training.begins else self.plan.start
         alone = len(training.tasks) == 1
-        steps = self.options.steps
-        (phase,) = packaged.with_steps(steps).phases
+        steps = self.plan.steps
+        (stage,) = packaged.with_steps(steps).stages
         shares = {
             source: share
-            for source, share in phase.shares.items()
+            for source, share in stage.shares.items()
             if source.removesuffix("_all") in training.tasks
         }
         recipe = msgspec.structs.replace(
@@ -136,19 +142,19 @@ class Bench:
             title=training.name,
             seed=self.seed,
             model=msgspec.structs.replace(packaged.model, checkpoint=str(begins)),
-            phases=(msgspec.structs.replace(phase, shares=shares),),
+            stages=(msgspec.structs.replace(stage, shares=shares),),
             batch=SMALL if alone else packaged.batch,
             sources={name: packaged.sources[name] for name in shares},
-            watch=None,
+            validation=None,
             trainer={"lr_scheduler_kwargs": {"num_decay_steps": round(DECAY * steps)}},
         )
         return yaml.safe_dump(msgspec.to_builtins(recipe), sort_keys=False)
 
     def measure(self, name: str, tasks: Sequence[str]) -> Figures:
         """What a model reaches on tasks."""
-        start = self.options.start if name == "base" else self.model(name)
+        start = self.plan.start if name == "base" else self.model(name)
         run = self.folder / "runs" / name
-        asked = ("--tasks", ",".join(tasks), "--data", self.options.data, "--out", run)
+        asked = ("--tasks", ",".join(tasks), "--data", self.plan.data, "--out", run)
         self._call(*MIGBENCH, "run", "--model", start, *asked)
         scores = migbench.score_run(migbench.Run(run)).scores
         return {task: each.at_50 for task, each in scores.tasks.items() if each.at_50 is not None}
@@ -162,29 +168,37 @@ class Bench:
             raise AdapterError(f"{' '.join(map(str, command))}: failed; see {log.name}")
 
 
-def figures(options: argparse.Namespace, seed: int) -> dict[str, Figures]:
+def measure_seed(plan: AblationPlan, log: Callable[[str], None], seed: int) -> dict[str, Figures]:
     """What every model of a seed reaches, by its name."""
     found: dict[str, Figures] = {}
     own = {each.name: each.tasks for each in SEPARATE}
-    bench = Bench(options, seed)
-    bench.folder.mkdir(parents=True, exist_ok=True)
+    run = SeedRun(plan, seed)
+    run.folder.mkdir(parents=True, exist_ok=True)
     for wanted in (None, *PLAN):
         if wanted:
-            bench.make(wanted)
+            run.make(wanted)
         name = wanted.name if wanted else "base"
-        found[name] = bench.measure(name, own.get(name, tuple(COLUMNS)))
-        print(seed, name, {key: round(each, 1) for key, each in found[name].items()}, flush=True)
+        found[name] = run.measure(name, own.get(name, tuple(COLUMNS)))
+        tasks = ", ".join(f"{task} {figure:.1f}" for task, figure in found[name].items())
+        log(f"seed {seed}, {name}: {tasks}")
     return found
 
 
-def compare(options: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
-    """Figures of every model: by name and task, one of each seed."""
-    with ThreadPoolExecutor(options.seeds_at_once) as pool:
-        seeds = list(pool.map(partial(figures, options), options.seeds))
-    return {
-        name: {task: [each[name][task] for each in seeds] for task in tasks}
-        for name, tasks in seeds[0].items()
+def compare(
+    plan: AblationPlan, seeds: Sequence[int], log: Callable[[str], None]
+) -> dict[str, dict[str, list[float]]]:
+    """Figures of every model: by name and task, one of each seed; they are kept in figures.json.
+
+    ``log`` is called with a line a model. Raises `AdapterError` where a training fails.
+    """
+    with ThreadPoolExecutor(plan.seeds_at_once) as pool:
+        found = list(pool.map(partial(measure_seed, plan, log), seeds))
+    figures = {
+        name: {task: [each[name][task] for each in found] for task in tasks}
+        for name, tasks in found[0].items()
     }
+    (plan.work / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+    return figures
 
 
 def spread(values: Sequence[float]) -> str:
@@ -236,27 +250,3 @@ def report(found: dict[str, dict[str, list[float]]]) -> str:
         ],
     )
     return "\n\n".join([stages, parts, learnt])
-
-
-def main() -> None:
-    """Compare, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--start", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")],
-                        default=[0, 1, 2])  # fmt: skip
-    parser.add_argument("--steps", type=int, default=200, help="of each training")
-    parser.add_argument("--processes", type=int, default=1, help="of each training")
-    parser.add_argument("--seeds-at-once", type=int, default=2)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    options.work, options.start = options.work.resolve(), options.start.resolve()
-    found = compare(options)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-    print(report(found))
-
-
-if __name__ == "__main__":
-    main()

@@ -24,7 +24,7 @@ def build_all_at_once(
     kind: str,
     images: Sequence[str],
     asked: Sequence[tuple[str, GroundedBox]],
-    grain: int = 1,
+    box_step: int = 1,
 ) -> Conversation:
     """One round about all of an image set's targets, as the all-at-once evaluator asks.
 
@@ -36,7 +36,7 @@ def build_all_at_once(
     reference = REFERENCE_BOX.search(asked[0][0])
     text = form.question.format(box=reference.group() if reference else "")
     noun = form.noun.capitalize()
-    lines = [f"{noun}-{number}: {write_box(target.box, grain)}" for number, target in named]
+    lines = [f"{noun}-{number}: {write_box(target.box, box_step)}" for number, target in named]
     files = [ImageFile(image) for image in images]
     places = tuple(range(len(images)))
     request = ask(find_dialect(DIALECT), Turn(Purpose.DIRECT, text, places, places), files)

@@ -11,7 +11,7 @@ Only answers, with the token that ends them, have labels: nothing else is learnt
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,41 +33,42 @@ UNLABELLED = -100
 Tokens = NDArray[np.int64]
 
 
-class Aim(StrEnum):
-    """What a token looks elsewhere for."""
+class TargetType(StrEnum):
+    """What an attention target is for: which tokens are to attend to which."""
 
     PICTURE = "picture"
     """An image's token: the number of its picture."""
     KIND = "kind"
-    """A thing: those of its kind in earlier images."""
+    """An object: those of its kind in earlier images."""
     COLOUR = "colour"
-    """A thing: those of its colour in earlier images."""
+    """An object: those of its colour in earlier images."""
     MATCH = "match"
-    """A thing: those of its kind and colour in earlier images."""
+    """An object: those of its kind and colour in earlier images."""
     NAME = "name"
     """A name in a question: what it names."""
     NUMBER = "number"
     """A token of a box: the number of the image or region asked for."""
-    CLUE = "clue"
-    """A token of a box: what tells which thing is meant."""
+    REFERENCE = "reference"
+    """A token of a box: what tells which object is meant."""
     ANSWER = "answer"
     """A token of a box: its target."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """These tokens, places ``by``, are to look at those of the places ``at``."""
+class AttentionTarget:
+    """The tokens at the places ``queries`` are to attend to those at the places ``keys``."""
 
-    aim: Aim
-    by: Tokens
-    at: Tokens
+    type: TargetType
+    queries: Tokens
+    keys: Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """One example for the model. ``positions`` has M-RoPE's three rows: time, height, width.
 
-    ``looks`` are told where a recipe wants pointing (see `migtrain.miniature.looks`).
+    ``targets`` are there where a recipe wants attention supervision (see
+    `migtrain.miniature.attention_targets`).
     """
 
     tokens: Tokens
@@ -75,7 +76,7 @@ class Encoded:
     positions: Tokens
     patches: NDArray[np.uint8]
     grids: tuple[Grid, ...]
-    looks: tuple[Look, ...] = ()
+    targets: tuple[AttentionTarget, ...] = ()
 
 
 class TooLongError(ValueError):
@@ -85,31 +86,18 @@ class TooLongError(ValueError):
 class Encoder:
     """Encodes conversations for the checkpoint in a folder."""
 
-    def __init__(
-        self,
-        checkpoint: Path,
-        *,
-        max_tokens: int,
-        min_pixels: int | None = None,
-        max_pixels: int | None = None,
-    ) -> None:
-        """Load tokenizer and image settings; the pixel bounds are the checkpoint's unless given.
+    def __init__(self, checkpoint: Path, *, max_tokens: int) -> None:
+        """Load tokenizer and image settings of a checkpoint.
 
         Raises `DataError` where they are not Qwen2-VL's.
         """
         from transformers import AutoTokenizer
 
         self.tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
-        pixels = Pixels.read(checkpoint)
-        self.pixels = replace(
-            pixels,
-            min_pixels=min_pixels or pixels.min_pixels,
-            max_pixels=max_pixels or pixels.max_pixels,
-        )
+        self.pixels = Pixels.read(checkpoint)
         self._max_tokens = max_tokens
         self.image_id = self.token_id("<|image_pad|>")
         self.pad_id = self.token_id("<|endoftext|>")
-        self._end_ids = {self.pad_id, self.token_id("<|im_end|>")}
 
     def encode(self, conversation: Conversation, images: Sequence[Image]) -> Encoded:
         """Tokens and pixels of a conversation and its images.
@@ -143,60 +131,26 @@ class Encoder:
             grids=tuple(grids[:shown]),
         )
 
-    def prompt(self, parts: Sequence[str | Image]) -> Encoded:
-        """A question alone, for the model to answer: texts and images in the order shown."""
-        texts = [part if isinstance(part, str) else IMAGE for part in parts]
-        prepared = [self.pixels.patches(part) for part in parts if not isinstance(part, str)]
-        grids = tuple(grid for _, grid in prepared)
-        chat = self._chat([{"role": "user", "content": _content("".join(texts))}], opened=True)
-        tokens = np.array(self._with_images(self._tokenise(chat), grids)[0])
-        return Encoded(
-            tokens=tokens,
-            labels=np.full_like(tokens, UNLABELLED),
-            positions=self._positions(tokens, grids),
-            patches=_stacked([patches for patches, _ in prepared], self.pixels.patch),
-            grids=grids,
-        )
-
-    def batch(self, examples: Sequence[Encoded], *, left: bool = False) -> dict[str, Tensor]:
-        """One batch: rows padded on the right (left, to be continued), patches one after another.
-
-        ``patches`` are not yet normalised. A batch without any image gets a blank one that nothing
-        attends to: the vision tower then works in every process, and none waits for another.
-        """
+    def batch(self, examples: Sequence[Encoded]) -> dict[str, Tensor]:
+        """One batch: rows padded on the right, patches one after another and not yet normalised."""
         import torch
 
-        blank = not any(example.grids for example in examples)
-        width = max(len(example.tokens) for example in examples) + blank
+        width = max(len(example.tokens) for example in examples)
 
         def padded(row: Tokens, fill: int) -> Tokens:
-            gap = (width - row.shape[-1], 0) if left else (0, width - row.shape[-1])
+            gap = (0, width - row.shape[-1])
             return np.pad(row, [(0, 0)] * (row.ndim - 1) + [gap], constant_values=fill)
 
-        ids = np.stack([padded(example.tokens, self.pad_id) for example in examples])
-        patches = [example.patches for example in examples]
-        grids = [(1, *grid) for example in examples for grid in example.grids]
-        if blank:
-            merge = self.pixels.merge
-            ids[0, 0 if left else -1] = self.image_id
-            patches.append(np.zeros((merge**2, 3 * self.pixels.patch**2), np.uint8))
-            grids.append((1, merge, merge))
         masks = [padded(np.ones_like(example.tokens), 0) for example in examples]
         arrays: dict[str, NDArray[Any]] = {
-            "input_ids": ids,
+            "input_ids": np.stack([padded(each.tokens, self.pad_id) for each in examples]),
             "labels": np.stack([padded(example.labels, UNLABELLED) for example in examples]),
             "attention_mask": np.stack(masks),
             "position_ids": np.stack([padded(each.positions, 0) for each in examples], axis=1),
-            "patches": np.concatenate(patches),
-            "image_grid_thw": np.array(grids),
+            "patches": np.concatenate([each.patches for each in examples]),
+            "image_grid_thw": np.array([(1, *grid) for each in examples for grid in each.grids]),
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-    def spoken(self, tokens: Sequence[int]) -> str:
-        """What generated tokens say, up to the end of the turn."""
-        ends = [place for place, token in enumerate(tokens) if token in self._end_ids]
-        text: str = self.tokenizer.decode(tokens[: ends[0]] if ends else tokens)
-        return text
 
     def token_id(self, token: str) -> int:
         """The number of a token. Raises `DataError` where the tokenizer has none."""

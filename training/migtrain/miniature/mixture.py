@@ -2,7 +2,7 @@
 
 Shares are whole numbers (Table 12's percentages, for instance). They make blocks: in every block of
 17 + 13 + 16 + 54 examples each source has exactly its share, in an order drawn for the block. So
-the proportions hold over any stretch of a training, and the n-th example can be told without the
+the proportions hold over any stretch of a training, and the n-th example is known without the
 ones before it.
 """
 
@@ -27,29 +27,29 @@ class Draw(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
-    """A stretch of so many examples in fixed proportions."""
+class WeightedStage:
+    """So many examples in fixed proportions."""
 
     examples: int
     shares: Mapping[str, int]
 
 
 class Mixture:
-    """Phases one after another; replayed sources go on where an earlier phase left them."""
+    """Stages one after another; replayed sources go on where an earlier stage left them."""
 
-    def __init__(self, phases: Sequence[Phase], seed: int) -> None:
+    def __init__(self, stages: Sequence[WeightedStage], seed: int) -> None:
         """Raises `UsageError` for shares that are not whole numbers from 0 on, or all 0."""
-        self._phases = [_Blocks(phase, seed, place) for place, phase in enumerate(phases)]
+        self._stages = [_Blocks(stage, seed, place) for place, stage in enumerate(stages)]
         self._taken: list[dict[str, int]] = [{}]
-        for blocks in self._phases:
+        for blocks in self._stages:
             before = self._taken[-1]
-            taken = {name: blocks.taken(name, blocks.phase.examples) for name in blocks.names}
+            taken = {name: blocks.taken(name, blocks.stage.examples) for name in blocks.names}
             self._taken.append(
                 before | {name: n + before.get(name, 0) for name, n in taken.items()}
             )
 
     def __len__(self) -> int:
-        return sum(blocks.phase.examples for blocks in self._phases)
+        return sum(blocks.stage.examples for blocks in self._stages)
 
     def totals(self) -> dict[str, int]:
         """How many examples of each source there are in all."""
@@ -57,22 +57,22 @@ class Mixture:
 
     def draw(self, place: int) -> Draw:
         """The example at this place, from 0."""
-        for blocks, taken in zip(self._phases, self._taken, strict=False):
-            if place < blocks.phase.examples:
+        for blocks, taken in zip(self._stages, self._taken, strict=False):
+            if place < blocks.stage.examples:
                 name = blocks.name(place)
                 return Draw(name, taken.get(name, 0) + blocks.taken(name, place))
-            place -= blocks.phase.examples
+            place -= blocks.stage.examples
         raise IndexError(place)
 
 
 class _Blocks:
-    """The blocks of one phase."""
+    """The blocks of one stage."""
 
-    def __init__(self, phase: Phase, seed: int, place: int) -> None:
-        shares = phase.shares
+    def __init__(self, stage: WeightedStage, seed: int, place: int) -> None:
+        shares = stage.shares
         if any(share < 0 for share in shares.values()) or not any(shares.values()):
             raise UsageError(f"shares {dict(shares)}: whole numbers from 0 on, not all 0")
-        self.phase = phase
+        self.stage = stage
         self.names = [name for name, share in shares.items() if share]
         self._block = np.repeat(np.arange(len(self.names)), [shares[name] for name in self.names])
         self._seed = (seed, place)
@@ -86,7 +86,7 @@ class _Blocks:
         block, within = divmod(place, len(self._block))
         source = self.names.index(name)
         before = _shuffled(self._seed, block, self._block.tobytes())[:within]
-        return block * self.phase.shares[name] + int(np.count_nonzero(before == source))
+        return block * self.stage.shares[name] + int(np.count_nonzero(before == source))
 
 
 @lru_cache(maxsize=64)

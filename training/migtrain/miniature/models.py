@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from migbench.errors import AdapterError, UsageError
-from migtrain.miniature.attention import RAGGED, attend_ragged
-from migtrain.miniature.importing import untyped
+from migtrain.miniature.ragged_attention import RAGGED, attend_ragged
 from migtrain.miniature.recipe import ModelChoice
-from migtrain.miniature.vocabulary import read_merges
+from migtrain.miniature.tokenizer import read_merges
 from model_adapters import tiny_qwen2_vl
 
 MODEL_TYPE = "qwen2_vl"
@@ -34,15 +34,17 @@ PROCESSING = (
 def start_checkpoint(choice: ModelChoice, folder: Path, seed: int) -> Path:
     """The checkpoint that a training starts from, as a folder; a new one is built in ``folder``.
 
-    Raises `UsageError` where it is no Qwen2-VL checkpoint or cannot be had.
+    Raises `UsageError` where it is no Qwen2-VL checkpoint.
     """
     if choice.sizes is not None:
-        merges = read_merges(choice.merges)
+        merges = read_merges(choice.bpe_merges)
         return tiny_qwen2_vl.build(
             folder, seed=seed, sizes=choice.sizes, merges=merges, numbered=choice.numbered
         )
     assert choice.checkpoint is not None
-    source = _local(choice.checkpoint)
+    source = Path(choice.checkpoint).expanduser()
+    if not source.is_dir():
+        raise UsageError(f"{choice.checkpoint}: there is no such folder")
     try:
         config = json.loads((source / "config.json").read_bytes())
         found = config.get("model_type")
@@ -53,35 +55,17 @@ def start_checkpoint(choice: ModelChoice, folder: Path, seed: int) -> Path:
     return source
 
 
-def _local(checkpoint: str) -> Path:
-    folder = Path(checkpoint).expanduser()
-    if folder.is_dir():
-        return folder
-    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
-        raise UsageError(f"{checkpoint}: there is no such folder; give a folder or a hub id")
-    hub = untyped("huggingface_hub")
-    try:
-        return Path(
-            hub.snapshot_download(checkpoint, allow_patterns=["*.safetensors", "*.json", "*.txt"])
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UsageError(f"{checkpoint}: cannot be downloaded ({reason})") from error
-
-
 def load_model(choice: ModelChoice, folder: Path) -> Any:
     """The model in float32, its frozen parts without gradients.
 
     Raises `AdapterError` where it does not load.
     """
-    qwen = untyped("transformers").Qwen2VLForConditionalGeneration
-    torch = untyped("torch")
-    attention = choice.attention
-    if attention == RAGGED:
-        # On a CPU plain products are faster than the fused kernel, whose gradients are slow there.
-        attention = None if torch.cuda.is_available() else "eager"
-    named = {"attn_implementation": attention} if attention else {}
+    torch = import_module("torch")
+    # On a CPU plain products are faster than the fused kernel, whose gradients are slow there.
+    is_plain = choice.attention == RAGGED and not torch.cuda.is_available()
+    named = {"attn_implementation": "eager"} if is_plain else {}
     try:
+        qwen = import_module("transformers").Qwen2VLForConditionalGeneration
         model = qwen.from_pretrained(folder, dtype=torch.float32, **named)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise AdapterError(f"{folder} does not load: {error}") from error
@@ -98,22 +82,8 @@ def freeze(model: Any, choice: ModelChoice) -> None:
         parameter.requires_grad_(part not in choice.frozen)
 
 
-def copy_processing(source: Path, target: Path, choice: ModelChoice) -> None:
-    """Put tokenizer, chat template, image and decoding settings beside trained weights.
-
-    The image settings name the pixel bounds under which the model was trained, so that it is
-    evaluated under the same.
-    """
+def copy_processing(source: Path, target: Path) -> None:
+    """Put tokenizer, chat template, image and decoding settings beside trained weights."""
     for name in PROCESSING:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
-    path = target / "preprocessor_config.json"
-    settings = json.loads(path.read_bytes())
-    bounds = (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge"))
-    for name, edge in bounds:
-        bound = getattr(choice, name)
-        if bound is not None:
-            settings[name] = bound
-            if isinstance(settings.get("size"), dict):
-                settings["size"][edge] = bound
-    path.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")

@@ -7,9 +7,9 @@ alike, and small transformers learn in fewer steps with it. Its steps are scaled
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
-from migtrain.miniature.importing import untyped
 from migtrain.miniature.recipe import Optimiser
 
 TABLES = ("embed", "lm_head", "heads.")
@@ -23,7 +23,7 @@ def make_optimiser(choice: Optimiser, learner: Any) -> Any | None:
     trained = [each for each in learner.named_parameters() if each[1].requires_grad]
     matrices = [each for name, each in trained if _is_matrix(name, each)]
     others = [each for name, each in trained if not _is_matrix(name, each)]
-    optim = untyped("torch").optim
+    optim = import_module("torch").optim
     rate, betas = choice.learning_rate, (0.9, choice.beta2)
     parts = [optim.AdamW(others, lr=rate, betas=betas, weight_decay=0.0)]
     if matrices:
@@ -40,7 +40,7 @@ def _is_matrix(name: str, parameter: Any) -> bool:
 
 def _together(parts: list[Any]) -> Any:
     """Optimisers as one, stepped together; a schedule sees the parameter groups of all."""
-    torch = untyped("torch")
+    torch = import_module("torch")
 
     class Together(torch.optim.Optimizer):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:

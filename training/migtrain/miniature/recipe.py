@@ -1,11 +1,11 @@
-"""Recipes: everything that decides what a training makes, as a YAML file and as a record.
+"""Recipes of the miniature: everything that decides what a training makes, as a YAML file.
 
-Packaged ones lie under ``configs`` and are known by name; a file of yours is given by its path.
+The packaged ones lie under ``configs`` and are known by name. They are frozen: `migician-mini` was
+made by them, and nothing is kept here that they do not use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from migbench.errors import DataError, UsageError
 from migbench.util.yaml_files import as_record, read_yaml
-from migtrain.miniature.mixture import Phase
+from migtrain.miniature.mixture import WeightedStage
 from model_adapters.tiny_qwen2_vl import Sizes
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -27,66 +27,50 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ModelChoice(_Record, frozen=True):
-    """What is trained: a checkpoint (folder or hub id), or a new model of these ``sizes``.
+    """What is trained: a checkpoint's folder, or a new model of these ``sizes``.
 
-    A new model reads bytes, joined to longer tokens by the packaged ``merges`` of this name.
-    ``frozen`` names parts whose weights stay: ``vision`` (the vision tower) and ``merger`` (which
-    maps its output to the language model). ``shape`` is the name of a packaged configuration, by
-    which a dry run knows a hub checkpoint. The pixel bounds are the checkpoint's own unless given.
-    ``attention`` is a name of transformers', or ``ragged`` (see `migtrain.miniature.attention`).
-    The chat template of a new model says ``Picture 1:`` before an image where ``numbered``.
+    A new model's tokenizer joins bytes by the packaged ``bpe_merges`` of this name, and its chat
+    template says ``Picture 1:`` before an image where ``numbered``. ``frozen: [vision]`` keeps the
+    vision encoder's weights, but for the projector's. ``attention: ragged`` is
+    `migtrain.miniature.ragged_attention`.
     """
 
     checkpoint: str | None = None
     sizes: Sizes | None = None
-    merges: str | None = None
-    shape: str | None = None
-    frozen: tuple[Literal["vision", "merger"], ...] = ()
-    min_pixels: Whole | None = None
-    max_pixels: Whole | None = None
-    attention: str | None = None
+    bpe_merges: str | None = None
     numbered: bool = False
+    frozen: tuple[Literal["vision"], ...] = ()
+    attention: Literal["ragged"] | None = None
 
     def __post_init__(self) -> None:
         if (self.checkpoint is None) == (self.sizes is None):
             raise ValueError("give either 'checkpoint' or 'sizes'")
 
 
-class Records(_Record, frozen=True, tag_field="from", tag="records"):
-    """Files of conversation records: patterns below the data folder.
-
-    ``kinds`` leaves others out. ``kind`` is that of records that name none.
-    """
-
-    files: Annotated[tuple[str, ...], Meta(min_length=1)]
-    kinds: tuple[str, ...] = ()
-    kind: str | None = None
-
-
 class Scenes(_Record, frozen=True, tag_field="from", tag="scenes"):
     """Scenes of a MIG-Mini task, drawn as they are needed, with up to ``turns`` questions each.
 
-    ``at_once`` asks one question for all targets of a scene instead. Where things are found by
-    their names, an image shows at most ``things`` of them. Boxes are written in steps of ``grain``
-    thousandths: digits that a model cannot know only hide those that it could learn.
+    ``at_once`` asks one question for all targets of a scene instead. Where objects are found by
+    their names, an image shows at most ``max_objects``. Boxes are written in steps of ``box_step``
+    thousandths: digits that a small model cannot know hide those that it could learn.
     """
 
     task: str
     turns: Whole = 1
     at_once: bool = False
-    things: Whole | None = None
-    grain: Whole = 1
+    max_objects: Whole | None = None
+    box_step: Whole = 1
 
 
-class Stretch(_Record, frozen=True):
-    """So many steps in which sources have these shares: whole numbers, such as percentages."""
+class ScheduleStage(_Record, frozen=True):
+    """So many steps in which sources are sampled with these weights: whole numbers."""
 
     steps: Whole
     shares: Annotated[dict[str, Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
 
 
 class Batch(_Record, frozen=True):
-    """Examples of one optimiser step, over all GPUs, and how many a GPU has at once."""
+    """Examples of one optimiser step, over all processes, and how many one has at once."""
 
     size: Whole
     per_device: Whole
@@ -101,71 +85,50 @@ class Optimiser(_Record, frozen=True):
     warmup_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.03
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     beta2: Annotated[float, Meta(gt=0, lt=1)] = 0.999
-    max_grad_norm: Annotated[float, Meta(gt=0)] = 1.0
 
 
-class Watch(_Record, frozen=True):
-    """Held-out questions, asked every so many steps.
-
-    They are MIG-Mini's, ``per_task`` of each task in this split and seed; or, where ``data`` names
-    a folder below the data folder, the first ``per_task`` of each task of an annotation file there.
-    ``tasks`` leaves others out.
-    """
+class ValidationSpec(_Record, frozen=True):
+    """Questions of MIG-Mini, ``per_task`` of each task, asked every so many steps."""
 
     every: Whole
     per_task: Whole = 10
-    split: Literal["train", "test"] = "test"
-    seed: int = 1
-    data: str | None = None
-    tasks: tuple[str, ...] = ()
+    split: Literal["test"] = "test"
     batch: Whole = 16
     max_new_tokens: Whole = 48
-
-
-class Machine(_Record, frozen=True):
-    """The machine that a recipe is written for; a dry run holds it to that."""
-
-    gpus: Whole = 1
-    gpu_memory_gib: Annotated[float, Meta(gt=0)] = 80.0
 
 
 class Recipe(_Record, frozen=True):
     """A training.
 
-    ``objective`` is what is learnt: ``answers``, or ``seeing`` (see `migtrain.miniature.seeing`);
-    with ``primed``, seeing ends with a fresh language model (see `migtrain.miniature.priming`).
-    While answers are learnt, each look that a token is told counts like ``pointing`` tokens of an
-    answer (see `migtrain.miniature.pointing`).
+    ``objective`` is supervised fine-tuning (``sft``) or ``dense-supervision`` of the vision
+    encoder, which with ``structured_initialisation`` ends with a fresh language model. In
+    fine-tuning, each attention target counts like ``attention_supervision`` tokens of an answer.
     ``trainer`` holds further arguments of transformers' `TrainingArguments`.
     """
 
     title: str
     model: ModelChoice
-    sources: dict[str, Records | Scenes]
-    phases: Annotated[tuple[Stretch, ...], Meta(min_length=1)]
+    sources: dict[str, Scenes]
+    stages: Annotated[tuple[ScheduleStage, ...], Meta(min_length=1)]
     batch: Batch
     optimiser: Optimiser
     max_tokens: Whole
-    objective: Literal["answers", "seeing"] = "answers"
-    primed: bool = False
-    pointing: Annotated[float, Meta(ge=0)] = 0.0
+    objective: Literal["sft", "dense-supervision"] = "sft"
+    structured_initialisation: bool = False
+    attention_supervision: Annotated[float, Meta(ge=0)] = 0.0
     seed: int = 0
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    saved_as: Literal["bfloat16", "float32"] = "bfloat16"
     workers: Annotated[int, Meta(ge=0)] = 4
     log_every: Whole = 10
     save_every: Whole = 1000
-    keep: Whole = 2
-    watch: Watch | None = None
-    machine: Machine = Machine()
+    validation: ValidationSpec | None = None
     trainer: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        named = {name for phase in self.phases for name in phase.shares}
+        named = {name for stage in self.stages for name in stage.shares}
         if unknown := sorted(named - self.sources.keys()):
-            raise ValueError(f"phases name sources that do not exist: {', '.join(unknown)}")
-        if self.primed and self.objective != "seeing":
-            raise ValueError("'primed' goes with 'objective: seeing'")
+            raise ValueError(f"stages name sources that do not exist: {', '.join(unknown)}")
+        if self.structured_initialisation and self.objective != "dense-supervision":
+            raise ValueError("'structured_initialisation' goes with 'objective: dense-supervision'")
         if self.batch.size % self.batch.per_device:
             raise ValueError("'batch.size' must be a multiple of 'batch.per_device'")
         if self.save_every % self.log_every:
@@ -174,37 +137,39 @@ class Recipe(_Record, frozen=True):
     @property
     def steps(self) -> int:
         """Optimiser steps in all."""
-        return sum(phase.steps for phase in self.phases)
+        return sum(stage.steps for stage in self.stages)
 
     @property
-    def mixture_phases(self) -> list[Phase]:
-        """The phases, in examples."""
-        return [Phase(phase.steps * self.batch.size, phase.shares) for phase in self.phases]
-
-    @property
-    def used_sources(self) -> Mapping[str, Records | Scenes]:
-        """The sources that have a share in any phase."""
-        used = {name for phase in self.phases for name, share in phase.shares.items() if share}
-        return {name: source for name, source in self.sources.items() if name in used}
+    def mixture_stages(self) -> list[WeightedStage]:
+        """The stages, in examples."""
+        return [WeightedStage(each.steps * self.batch.size, each.shares) for each in self.stages]
 
     def with_steps(self, steps: int) -> Recipe:
-        """The same recipe in so many steps: phases shrink or grow in proportion.
+        """The same recipe in so many steps, shared among its stages in proportion.
 
-        Raises `UsageError` for fewer steps than phases.
+        Raises `UsageError` for fewer steps than stages.
         """
-        if steps < len(self.phases):
-            raise UsageError(f"--steps {steps}: this recipe has {len(self.phases)} phases")
+        if steps < len(self.stages):
+            raise UsageError(f"--steps {steps}: this recipe has {len(self.stages)} stages")
         ends = [0]
-        for number, phase in enumerate(self.phases, start=1):
-            before = sum(each.steps for each in self.phases[: number - 1])
-            end = round((before + phase.steps) * steps / self.steps)
-            left = len(self.phases) - number
+        for number, stage in enumerate(self.stages, start=1):
+            before = sum(each.steps for each in self.stages[: number - 1])
+            end = round((before + stage.steps) * steps / self.steps)
+            left = len(self.stages) - number
             ends.append(min(max(end, ends[-1] + 1), steps - left))
-        phases = tuple(
-            msgspec.structs.replace(phase, steps=end - start)
-            for phase, start, end in zip(self.phases, ends, ends[1:], strict=False)
+        stages = tuple(
+            msgspec.structs.replace(stage, steps=end - start)
+            for stage, start, end in zip(self.stages, ends, ends[1:], strict=False)
         )
-        return msgspec.structs.replace(self, phases=phases)
+        return msgspec.structs.replace(self, stages=stages, trainer=self._decaying_in(steps))
+
+    def _decaying_in(self, steps: int) -> dict[str, Any]:
+        """The trainer's arguments, the learning rate falling over the same share of the steps."""
+        schedule = self.trainer.get("lr_scheduler_kwargs", {})
+        if "num_decay_steps" not in schedule:
+            return self.trainer
+        decay = max(1, round(schedule["num_decay_steps"] * steps / self.steps))
+        return {**self.trainer, "lr_scheduler_kwargs": {**schedule, "num_decay_steps": decay}}
 
 
 def recipe_names() -> list[str]:
@@ -217,8 +182,7 @@ def find_recipe(name: str) -> Recipe:
 
     Raises `UsageError` naming the choices, `DataError` naming file and field.
     """
-    packaged = CONFIGS / f"{name}.yaml"
-    path = packaged if name in recipe_names() else Path(name)
+    path = CONFIGS / f"{name}.yaml" if name in recipe_names() else Path(name)
     if not path.is_file():
         raise UsageError(
             f"--config {name}: no such file, and no recipe of that name "

@@ -1,11 +1,9 @@
 """Training by a recipe: resumable, and the same every time.
 
-The folder of a training holds ``recipe.json`` (what was asked for), ``metrics.jsonl`` and
-``curve.png`` (how it went), ``environments.jsonl`` (with what each call worked),
-``bad_records.jsonl`` and ``skipped.jsonl`` (what could not be used),
-``checkpoint-N`` (to go on from) and, when it is finished, ``model``: a checkpoint in the published
-file layout. The same command goes on where the last one stopped, with the same examples and, on the
-same machine, the same losses as if it had not.
+The folder of a training holds ``recipe.json`` (what was asked for), ``metrics.jsonl`` (its log),
+``environments.jsonl`` (versions and machine of each call), ``checkpoint-N`` and, when it is
+finished, ``model``: a checkpoint in the published file layout. The same command goes on where the
+last one stopped, with the same examples and, on the same machine, the same losses.
 """
 
 from __future__ import annotations
@@ -13,46 +11,45 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
+from transformers import AutoProcessor
 
+from migbench.data.images import locate_data
 from migbench.errors import UsageError
 from migbench.runs.environment import current_environment
 from migbench.runs.manifest import write_json
 from migtrain.merging import merge_weights
-from migtrain.miniature.bucketing import StepwiseOrder
-from migtrain.miniature.data import TrainingData, open_data
+from migtrain.miniature.batching import StepwiseOrder
+from migtrain.miniature.data import open_data
 from migtrain.miniature.encoding import Encoder
-from migtrain.miniature.importing import untyped
-from migtrain.miniature.lessons import make_lesson
-from migtrain.miniature.metrics import CURVE, METRICS, append_metrics, draw_curve, rewind
 from migtrain.miniature.models import copy_processing, start_checkpoint
+from migtrain.miniature.objectives import TrainingObjective, make_objective
 from migtrain.miniature.optimisers import make_optimiser
-from migtrain.miniature.recipe import Recipe
+from migtrain.miniature.recipe import Recipe, ValidationSpec
 from migtrain.miniature.trainer import (
-    Note,
-    diary_callback,
+    Log,
+    log_callback,
     make_trainer,
-    pause_callback,
-    watch_callback,
+    time_limit_callback,
+    validation_callback,
 )
-from migtrain.miniature.watching import HeldOut
-from migtrain.records.files import BadRecord
+from migtrain.miniature.training_log import METRICS, append_metrics, rewind
+from migtrain.validation import MINI, ValidationSet, find_benchmark, validate
 
 MODEL = "model"
 """The folder of the finished checkpoint, inside the training's."""
 RECIPE = "recipe.json"
-BAD_RECORDS = "bad_records.jsonl"
 ENVIRONMENTS = "environments.jsonl"
+VALIDATION_DATA = "validation-data"
 
-SERVING = frozenset({"title", "workers", "keep", "machine"})
+MAY_DIFFER = frozenset({"title", "workers"})
 """What may differ when a training goes on: it does not change what is learnt."""
-
-_STORED_TYPES = {"bfloat16": "BF16", "float32": "F32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,96 +60,92 @@ class Trained:
     step: int
     finished: bool
     resumed_from: int
-    curve_drawn: bool
 
 
 def train(
     recipe: Recipe,
     out: Path,
-    data: Path | None = None,
     *,
-    resume: bool = True,
     max_minutes: float | None = None,
-    note: Note = lambda line: None,
-    report: Callable[[TrainingData], None] = lambda data: None,
+    log: Log = lambda line: None,
 ) -> Trained:
     """Train by a recipe into the folder ``out``; go on there if a training has been begun.
 
-    Records and images lie below ``data``. After ``max_minutes`` it saves and stops, to be gone on
-    with. ``note`` is called with every line of the diary, ``report`` with the data found. Raises
-    `UsageError` where ``out`` holds another training or data are missing, `AdapterError` where a
-    package is missing or the model does not load.
+    After ``max_minutes`` it saves and stops, to be gone on with. ``log`` is called with every line
+    of the training's log. Raises `UsageError` where ``out`` holds another training, `AdapterError`
+    where the model does not load.
     """
     arguments = _arguments(recipe, out)
     is_main = arguments.process_index == 0
     with arguments.main_process_first(local=False):
         if is_main:
-            _require_place(out, recipe, resume)
+            _require_place(out, recipe)
             write_json(out / RECIPE, recipe)
     if (out / MODEL).is_dir():
-        return Trained(out, recipe.steps, True, recipe.steps, (out / CURVE).is_file())
+        return Trained(out, recipe.steps, True, recipe.steps)
     checkpoint = last_checkpoint(out)
     if is_main:
         rewind(out / METRICS, _step(checkpoint))
         surroundings = msgspec.to_builtins(current_environment())
         append_metrics(out / ENVIRONMENTS, {"from_step": _step(checkpoint), **surroundings})
-    opened = open_data(recipe, data, on_bad=_bad_record_file(out) if is_main else _ignore)
-    report(opened)
-    opened.require_all()
+    data = open_data(recipe)
     with arguments.main_process_first(local=False):
         start = start_checkpoint(recipe.model, out / "start", recipe.seed)
-    encoder = Encoder(
-        start,
-        max_tokens=recipe.max_tokens,
-        min_pixels=recipe.model.min_pixels,
-        max_pixels=recipe.model.max_pixels,
-    )
+    encoder = Encoder(start, max_tokens=recipe.max_tokens)
 
-    def diary(line: dict[str, Any]) -> None:
+    def keep(line: dict[str, Any]) -> None:
         append_metrics(out / METRICS, line)
-        note(line)
+        log(line)
 
-    callbacks = [diary_callback(diary)]
-    if recipe.watch is not None:
+    callbacks = [log_callback(keep)]
+    if recipe.validation is not None:
         with arguments.main_process_first(local=False):
-            held_out = HeldOut(recipe.watch, data, out / "held_out")
-
-        def measure(model: Any) -> dict[str, Any]:
-            world = arguments.world_size
-            found = held_out.measure(model, encoder, rank=arguments.process_index, world=world)
-            return {"acc@0.5": found.macro, "tasks": found.tasks}
-
-        callbacks.append(watch_callback(recipe.watch.every, measure, diary))
+            callbacks.append(_validation(recipe.validation, start, out, keep))
     if max_minutes is not None:
-        callbacks.append(pause_callback(max_minutes, recipe.log_every))
-    lesson = make_lesson(recipe, start, checkpoint, opened, encoder, out)
+        callbacks.append(time_limit_callback(max_minutes, recipe.log_every))
+    objective = make_objective(recipe, start, checkpoint, data, encoder)
     trainer = make_trainer(
-        lesson,
+        objective,
         arguments,
-        StepwiseOrder(recipe.steps, recipe.batch.size, opened.size),
+        StepwiseOrder(recipe.steps, recipe.batch.size, data.size),
         encoder,
         callbacks,
-        make_optimiser(recipe.optimiser, lesson.learner),
+        make_optimiser(recipe.optimiser, objective.learner),
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = trainer.state.global_step
     finished = step == recipe.steps
     if finished:
-        measured = lesson.finish()
-        if measured and is_main:
-            diary({"step": step, "read": measured})
-        if lesson.learner is lesson.model:
-            trainer.save_model(str(out / "last"))
-        else:
-            lesson.model.save_pretrained(out / "last")
-    drawn = False
-    if is_main:
-        drawn = draw_curve(out / METRICS, out / CURVE)
-        if finished:
-            copy_processing(start, out / "last", recipe.model)
-            merge_weights([out / "last"], out / MODEL, dtype=_STORED_TYPES[recipe.saved_as])
-            shutil.rmtree(out / "last")
-    return Trained(out, step, finished, _step(checkpoint), drawn)
+        accuracy = objective.finish()
+        if is_main:
+            if accuracy:
+                keep({"step": step, "probe_accuracy": accuracy})
+            _save(objective, start, out)
+    return Trained(out, step, finished, _step(checkpoint))
+
+
+def _validation(spec: ValidationSpec, start: Path, out: Path, log: Log) -> Any:
+    """The callback that validates as a recipe says."""
+    folder = find_benchmark(MINI, out / VALIDATION_DATA, per_task=spec.per_task, seed=1)
+    questions = ValidationSet(
+        locate_data(folder), per_task=spec.per_task, max_new_tokens=spec.max_new_tokens, tasks=()
+    )
+    load: Any = AutoProcessor.from_pretrained
+    processor = load(start)
+
+    def measure(model: Any) -> dict[str, Any]:
+        score = validate(model, processor, questions, spec.batch)
+        return {"acc@0.5": score.macro, "tasks": score.tasks}
+
+    return validation_callback(spec.every, measure, log)
+
+
+def _save(objective: TrainingObjective, start: Path, out: Path) -> None:
+    """Write the finished checkpoint, in bfloat16 and in the published layout."""
+    objective.model.save_pretrained(out / "last")
+    copy_processing(start, out / "last")
+    merge_weights([out / "last"], out / MODEL, dtype=torch.bfloat16)
+    shutil.rmtree(out / "last")
 
 
 def last_checkpoint(out: Path) -> Path | None:
@@ -165,19 +158,17 @@ def _step(checkpoint: Path | None) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
 
 
-def _require_place(out: Path, recipe: Recipe, resume: bool) -> None:
+def _require_place(out: Path, recipe: Recipe) -> None:
     """Raise `UsageError` where the folder holds something else than this recipe's training."""
     out.mkdir(parents=True, exist_ok=True)
     if not any(out.iterdir()):
         return
-    if not resume:
-        raise UsageError(f"{out}: holds a training; choose an empty folder to begin another")
     try:
         found = json.loads((out / RECIPE).read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{out}: is not empty, and holds no training ({error})") from error
     wanted = json.loads(msgspec.json.encode(recipe))
-    keys = {*found, *wanted} - SERVING
+    keys = {*found, *wanted} - MAY_DIFFER
     if changed := sorted(key for key in keys if found.get(key) != wanted.get(key)):
         raise UsageError(
             f"{out}: holds a training by another recipe (changed: {', '.join(changed)}); choose "
@@ -187,7 +178,6 @@ def _require_place(out: Path, recipe: Recipe, resume: bool) -> None:
 
 def _arguments(recipe: Recipe, out: Path) -> Any:
     """The recipe as `TrainingArguments`."""
-    torch = untyped("torch")
     world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun
     has_gpu = torch.cuda.is_available()
     if has_gpu and world == 1 and torch.cuda.device_count() > 1:
@@ -213,9 +203,8 @@ def _arguments(recipe: Recipe, out: Path) -> Any:
         "warmup_steps": round(optimiser.warmup_ratio * recipe.steps),
         "weight_decay": optimiser.weight_decay,
         "adam_beta2": optimiser.beta2,
-        "max_grad_norm": optimiser.max_grad_norm,
         "optim": "adamw_torch_fused" if has_gpu else "adamw_torch",
-        "bf16": recipe.precision == "bfloat16",
+        "bf16": True,
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "logging_strategy": "steps",
@@ -223,7 +212,7 @@ def _arguments(recipe: Recipe, out: Path) -> Any:
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": recipe.save_every,
-        "save_total_limit": recipe.keep,
+        "save_total_limit": 2,
         "dataloader_num_workers": recipe.workers,
         "dataloader_persistent_workers": recipe.workers > 0,
         "dataloader_prefetch_factor": 4 if recipe.workers else None,
@@ -236,7 +225,7 @@ def _arguments(recipe: Recipe, out: Path) -> Any:
     if not has_gpu and not torch.backends.mps.is_available():
         settings |= {"use_cpu": True, "ddp_backend": "gloo" if world > 1 else None}
     try:
-        arguments = untyped("transformers").TrainingArguments(**(settings | recipe.trainer))
+        arguments = import_module("transformers").TrainingArguments(**(settings | recipe.trainer))
     except (TypeError, ValueError, ImportError) as error:
         raise UsageError(f"the recipe's 'trainer' does not fit transformers: {error}") from error
     if arguments.world_size != world:
@@ -245,19 +234,3 @@ def _arguments(recipe: Recipe, out: Path) -> Any:
             "each would train for itself; check torchrun's and the recipe's settings"
         )
     return arguments
-
-
-def _bad_record_file(out: Path) -> Callable[[BadRecord], None]:
-    """Names every bad record in a file of the training's folder, anew in every call."""
-    path = out / BAD_RECORDS
-    path.unlink(missing_ok=True)
-
-    def write(bad: BadRecord) -> None:
-        line = {"file": str(bad.file), "index": bad.index, "reason": bad.detail}
-        append_metrics(path, line)
-
-    return write
-
-
-def _ignore(bad: BadRecord) -> None:
-    pass

@@ -1,6 +1,6 @@
-"""Conversations: images, and questions about them with their answers, as models are trained on.
+"""One conversation record, parsed strictly.
 
-MGrounding-630k writes one as a JSON object::
+MGrounding-630k writes it as::
 
     {"id": "…", "images": ["./MGrounding-630k/Group_Grounding/…/sa_1.jpg", …],
      "conversations": [{"from": "human", "value": "<image>\\n<image>\\nWhere is …?"},
@@ -8,6 +8,9 @@ MGrounding-630k writes one as a JSON object::
      "type": "group_grounding"}
 
 ``<image>`` stands where an image is shown. Boxes are in thousandths of their image, x1 y1 x2 y2.
+
+LLaMA-Factory is not strict: it drops a record with a wrong role or an odd number of turns with a
+warning, and trains on malformed boxes, empty answers and truncated records in silence.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ CHAT_TOKENS = (
     "<|video_pad|>",
 )
 """Tokens that structure a chat. In a record's text they would forge turns and images."""
+OTHER_MEDIA = ("<video>", "<audio>")
+"""LLaMA-Factory's placeholders of media that no record here has."""
 
 KINDS = {
     "common_train": "common_object",
@@ -54,46 +59,51 @@ FOLDERS = {
 }
 """The folders of MGrounding-630k, which tell the kind of a record without a ``type``."""
 
-_BOX_TOKEN = re.compile(r"<\|box_(?:start|end)\|>")
+UNSPECIFIED = "unspecified"
+"""The kind of a record of which nothing tells it."""
+
+_BOX_TOKEN = re.compile(r"<\|?box_(?:start|end)\|?>")
 _BOX = re.compile(
     r"<\|box_start\|>\(([0-9]{1,4}),\s?([0-9]{1,4})\),\s?\(([0-9]{1,4}),\s?([0-9]{1,4})\)<\|box_end\|>"
 )
 
 
-class Flaw(StrEnum):
+class ErrorKind(StrEnum):
     """Why a record cannot be trained on."""
 
-    NOT_JSON = "not a JSON object"
-    IMAGES = "no list of image paths"
+    NOT_AN_OBJECT = "not a JSON object"
+    IMAGE_LIST = "no list of image paths"
     OUTSIDE = "an image path leaves the data folder"
-    MISSING = "an image is missing"
+    MISSING_IMAGE = "an image is missing"
+    CORRUPT_IMAGE = "an image cannot be decoded"
     TURNS = "not questions and answers in turn"
-    PLACES = "not one <image> an image"
+    EMPTY = "an empty question or answer"
+    PLACEHOLDERS = "not one <image> an image"
     TOKENS = "chat tokens in the text"
     BOXES = "a malformed box"
-    KIND = "no type"
+    TOO_LONG = "longer than cutoff_len"
 
 
-class FlawedRecord(ValueError):
+class RecordError(ValueError):
     """A record that cannot be trained on, and why."""
 
-    def __init__(self, flaw: Flaw, detail: str) -> None:
-        super().__init__(f"{flaw}: {detail}")
-        self.flaw = flaw
+    def __init__(self, kind: ErrorKind, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
 
 
 def parse_conversation(content: object, kind: str | None = None) -> Conversation:
     """The conversation that a record holds; ``kind`` is that of records which name none.
 
-    Raises `FlawedRecord`.
+    Raises `RecordError`.
     """
     if not isinstance(content, Mapping):
-        raise FlawedRecord(Flaw.NOT_JSON, f"found {type(content).__name__}")
-    images = _images(content.get("images"))
-    rounds = _exchanges(content.get("conversations"))
-    shown = sum(each_round.question.count(IMAGE) for each_round in rounds)
+        raise RecordError(ErrorKind.NOT_AN_OBJECT, f"found {type(content).__name__}")
+    images = _images(content.get("images", []))
+    rounds = _rounds(content.get("conversations"))
+    shown = sum(each.question.count(IMAGE) for each in rounds)
     if shown != len(images):
-        raise FlawedRecord(Flaw.PLACES, f"{shown} {IMAGE} for {len(images)} images")
+        raise RecordError(ErrorKind.PLACEHOLDERS, f"{shown} {IMAGE} for {len(images)} images")
     return Conversation(
         id=str(content.get("id", "")),
         kind=_kind(content.get("type"), images, kind),
@@ -104,19 +114,21 @@ def parse_conversation(content: object, kind: str | None = None) -> Conversation
 
 def _images(content: object) -> tuple[str, ...]:
     if not isinstance(content, list) or not all(isinstance(path, str) for path in content):
-        raise FlawedRecord(Flaw.IMAGES, f"'images' is {_short(content)}")
+        raise RecordError(ErrorKind.IMAGE_LIST, f"'images' is {_short(content)}")
     try:
         return tuple(normalise_path(path) for path in content)
     except ValueError as error:
-        raise FlawedRecord(Flaw.OUTSIDE, str(error)) from error
+        raise RecordError(ErrorKind.OUTSIDE, str(error)) from error
 
 
-def _exchanges(content: object) -> tuple[Round, ...]:
-    if not isinstance(content, list) or not content or len(content) % 2:
-        raise FlawedRecord(Flaw.TURNS, f"'conversations' is {_short(content)}")
+def _rounds(content: object) -> tuple[Round, ...]:
+    if not isinstance(content, list) or not content:
+        raise RecordError(ErrorKind.TURNS, f"'conversations' is {_short(content)}")
     texts = [
         _text(turn, number, "gpt" if number % 2 else "human") for number, turn in enumerate(content)
     ]
+    if len(texts) % 2:
+        raise RecordError(ErrorKind.TURNS, f"{len(texts)} turns: the last question has no answer")
     return tuple(
         Round(question, answer) for question, answer in zip(texts[::2], texts[1::2], strict=True)
     )
@@ -124,15 +136,18 @@ def _exchanges(content: object) -> tuple[Round, ...]:
 
 def _text(turn: object, number: int, speaker: str) -> str:
     if not isinstance(turn, Mapping) or turn.get("from") != speaker:
-        raise FlawedRecord(Flaw.TURNS, f"turn {number} is {_short(turn)}, not by {speaker!r}")
+        raise RecordError(ErrorKind.TURNS, f"turn {number} is {_short(turn)}, not by {speaker!r}")
     text = turn.get("value")
-    if not isinstance(text, str) or not text.strip():
-        raise FlawedRecord(Flaw.TURNS, f"turn {number} says nothing")
+    if not isinstance(text, str) or not text.replace(IMAGE, "").strip():
+        raise RecordError(ErrorKind.EMPTY, f"turn {number} is {_short(text)}")
     if speaker == "gpt" and IMAGE in text:
-        raise FlawedRecord(Flaw.PLACES, f"turn {number}, an answer, shows an image")
+        raise RecordError(ErrorKind.PLACEHOLDERS, f"turn {number}, an answer, shows an image")
+    for token in OTHER_MEDIA:
+        if token in text:
+            raise RecordError(ErrorKind.PLACEHOLDERS, f"turn {number} shows a {token}")
     for token in CHAT_TOKENS:
         if token in text:
-            raise FlawedRecord(Flaw.TOKENS, f"turn {number} holds {token}")
+            raise RecordError(ErrorKind.TOKENS, f"turn {number} holds {token}")
     if speaker == "gpt":
         _check_boxes(text, number)
     return text
@@ -145,11 +160,12 @@ def _check_boxes(text: str, number: int) -> None:
     """
     without_boxes = _BOX.sub("", text)
     if broken := _BOX_TOKEN.search(without_boxes):
-        raise FlawedRecord(Flaw.BOXES, f"turn {number}: {_short(without_boxes[broken.start() :])}")
+        place = _short(without_boxes[broken.start() :])
+        raise RecordError(ErrorKind.BOXES, f"turn {number}: {place}")
     for box in _BOX.finditer(text):
         x1, y1, x2, y2 = map(int, box.groups())
         if not (x1 < x2 <= 1000 and y1 < y2 <= 1000):
-            raise FlawedRecord(Flaw.BOXES, f"turn {number}: ({x1},{y1}),({x2},{y2})")
+            raise RecordError(ErrorKind.BOXES, f"turn {number}: ({x1},{y1}),({x2},{y2})")
 
 
 def _kind(content: object, images: tuple[str, ...], default: str | None) -> str:
@@ -158,10 +174,7 @@ def _kind(content: object, images: tuple[str, ...], default: str | None) -> str:
     folders = [
         FOLDERS[part] for image in images[:1] for part in image.split("/") if part in FOLDERS
     ]
-    found = [*folders[:1], *([default] if default else [])]
-    if not found:
-        raise FlawedRecord(Flaw.KIND, f"'type' is {_short(content)}")
-    return found[0]
+    return folders[0] if folders else default or UNSPECIFIED
 
 
 def _short(content: object) -> str:
