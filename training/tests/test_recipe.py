@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from command_line import migtrain_command as migtrain
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from records import BAD, FOLDER, sound_record, write_record_images
 
 import migbench.reporting.published
+import migtrain.cli as migtrain_cli
 from migbench.errors import DataError, UsageError
 from migtrain.recipe.estimate import estimate_training
 from migtrain.recipe.mixtures import DataMixture, SourceSpec, find_mixture
@@ -264,3 +267,62 @@ def test_without_a_gpu_it_says_so(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     done = migtrain("run", 1, "--data", out, "--model", "x", "--out", tmp_path / "out")
     assert (done.status, "torch sees no GPU" in done.err) == (2, True)
+
+
+# Ablations
+
+
+def test_the_settings_of_tables_6_and_9_are_written_and_can_be_prepared(
+    general_and_grounding: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "ablations"
+    done = migtrain("ablate", out)
+    assert done.status == 0, done.err
+    mixtures = {path.stem: find_mixture(str(path)) for path in out.glob("*.yaml")}
+    assert len(mixtures) == 6 + 7
+    assert mixtures["full-data.stage1"] == find_mixture("stage1")
+    assert mixtures["full-data.stage2"] == find_mixture("stage2")
+    without = mixtures["without-grounding.stage2"]
+    assert without.sources.keys() == {"s-understanding", "s-grounding", "m-understanding"}
+    assert without.examples == 48_000, "9 + 7 + 8 of a hundred of 200,000"
+    assert "m-understanding" not in mixtures["without-general.stage1"].sources
+    assert mixtures["without-general.stage1"].examples == 840_000
+    separate = [each for name, each in mixtures.items() if name.startswith("separate-")]
+    kinds = [kind for each in separate for kind in each.sources["m-grounding"].kinds]
+    assert sorted(kinds) == sorted(mixtures["multi-task.stage1"].sources["m-grounding"].kinds)
+    assert len(kinds) == 6
+    data = tmp_path / "data"
+    mixture = out / "separate-diff.stage1.yaml"
+    prepared = migtrain(
+        "prepare", general_and_grounding, "--stage", 1, "--mixture", mixture, "--out", data
+    )
+    assert prepared.status == 0, prepared.err
+    lines = (data / "m-grounding.jsonl").read_text().splitlines()
+    assert {json.loads(line)["type"] for line in lines} == {"diff"}
+
+
+def test_the_ablations_script_calls_commands_that_exist(tmp_path: Path) -> None:
+    """Each command with options that it has, and each checkpoint made before it is used."""
+    assert migtrain("ablate", tmp_path).status == 0
+    script = (tmp_path / "commands.sh").read_text("utf-8").split("\n\n", 1)[1]
+    lines = [line for line in script.splitlines() if line and not line.startswith("#")]
+    made = {"$BASE"}
+    for program, name, *arguments in map(shlex.split, lines):
+        if (program, name) == ("migtrain", "run"):
+            assert arguments[arguments.index("--model") + 1] in made
+            made.add(arguments[arguments.index("--out") + 1] + "/model")
+        if (program, name) == ("migtrain", "merge"):
+            assert set(arguments[: arguments.index("--out")]) <= made
+            made.add("merged")
+        if program == "migtrain":
+            command = migtrain_cli.cli.get_command(click.Context(migtrain_cli.cli), name)
+            assert command is not None
+            known = {option for each in command.params for option in each.opts}
+            assert {each for each in arguments if each.startswith("--")} <= known
+    assert len([line for line in lines if line.startswith("migtrain run")]) == 6 + 7
+    assert migtrain("ablate", tmp_path).status == 2, "nothing is written over"
+
+
+def test_a_miniature_ablation_needs_data(tmp_path: Path) -> None:
+    done = migtrain("ablate", tmp_path / "out", "--miniature", tmp_path)
+    assert (done.status, "--miniature and --data go together" in done.err) == (2, True)

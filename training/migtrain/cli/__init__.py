@@ -21,6 +21,7 @@ COMMANDS = {
     "prepare": "Write records as LLaMA-Factory reads them, in the paper's shares.",
     "run": "Train a stage of the paper's model, and score the result.",
     "merge": "Average the weights of checkpoints.",
+    "ablate": "Write the data settings of Tables 6 and 9, or train them in miniature.",
     "miniature": "Train the packaged miniature, by its frozen recipes.",
 }
 """Command names and their one-line help."""
