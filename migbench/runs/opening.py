@@ -1,4 +1,4 @@
-"""Opening a run folder to write in it: a new one, or one that goes on under the same settings."""
+"""Opening a run folder to write in it: a new one, or one that goes on as it was, or asks more."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import msgspec
 
 from migbench.errors import UsageError
 from migbench.models.resolving import with_known_frame
-from migbench.runs.answers_file import ANSWERS, cut_torn_line, relink
+from migbench.runs.answers_file import ANSWERS, cut_torn_line, read_lines, relink
 from migbench.runs.findings import FindingKind
+from migbench.runs.growth import not_growth
 from migbench.runs.hash_chain import ChainEnd
 from migbench.runs.locking import LOCK, lock_run
 from migbench.runs.manifest import (
@@ -41,22 +42,27 @@ def open_run(
     accept_changes: bool = False,
     without_lock: bool = False,
 ) -> Iterator[RunStore]:
-    """Create a run, or go on with it under the same settings.
+    """Create a run, or go on with it under the same settings, or such that ask more.
 
-    Settings that the manifest calls ``serving`` may differ. Raises `UsageError` where another
-    process has it open; where the settings or the checkpoint's files differ, naming what differs;
-    and where the run was changed after it was stored, unless the user accepts that, which then
-    stands in the manifest for good.
+    Settings that the manifest calls ``serving`` may differ, and a run without any answer takes all
+    settings. Raises `UsageError` where another process has it open; where the settings or the
+    checkpoint's files differ, naming what differs; and where the run was changed after it was
+    stored, unless the user accepts that, which then stands in the manifest for good.
     """
     with lock_run(folder, without_lock=without_lock):
         if (folder / MANIFEST).exists():
             old = read_manifest(folder)
             manifest = _with_known_frame(manifest, old)
-            _refuse_changes(folder, old, manifest)
-            events = _accepted(folder, old, accept_changes)
-            manifest = resumed_manifest(manifest, old, events)
-            end = relink(folder / ANSWERS) if events else cut_torn_line(folder / ANSWERS)
-            wall_seconds = old.wall_seconds
+            if _changes(old, manifest) and _holds_no_answer(folder, old):
+                (folder / ANSWERS).unlink(missing_ok=True)  # Failures of other questions.
+                end = ChainEnd()
+                wall_seconds: float | None = 0.0
+            else:
+                _refuse_changes(folder, old, manifest)
+                events = _accepted(folder, old, accept_changes)
+                manifest = resumed_manifest(manifest, old, events)
+                end = relink(folder / ANSWERS) if events else cut_torn_line(folder / ANSWERS)
+                wall_seconds = old.wall_seconds
         elif _is_empty(folder):
             end, wall_seconds = ChainEnd(), 0.0
         else:
@@ -157,16 +163,38 @@ def _with_known_frame(manifest: Manifest, old: Manifest) -> Manifest:
     return msgspec.structs.replace(manifest, settings=settings)
 
 
-def _refuse_changes(folder: Path, old: Manifest, new: Manifest) -> None:
+def _changes(old: Manifest, new: Manifest) -> list[str]:
+    """What a run's answers do not go together with, a line each."""
     changes = [
         f"  {name}: was {before!r}, is now {after!r}"
-        for name, before, after in differences(old.settings, new.settings, new.serving)
+        for name, before, after in not_growth(differences(old.settings, new.settings, new.serving))
     ]
     before, after = old.environment.checkpoint, new.environment.checkpoint
     if None not in (before, after) and before != after:
         changes.append(f"  the checkpoint's files: were {before!r}, are now {after!r}")
-    if changes:
+    return changes
+
+
+def _holds_no_answer(folder: Path, manifest: Manifest) -> bool:
+    """Whether no answer was stored in a run, and none taken out of it."""
+    return all(line.answer is None for line in read_lines(folder / ANSWERS)) and not any(
+        each.weight is Weight.CHANGED for each in stored_findings(folder, manifest)
+    )
+
+
+def refuse_other_settings(folder: Path, manifest: Manifest) -> None:
+    """Raise `UsageError` where the folder holds answers that were given under other settings."""
+    if (folder / MANIFEST).exists():
+        old = read_manifest(folder)
+        manifest = _with_known_frame(manifest, old)
+        if _changes(old, manifest) and not _holds_no_answer(folder, old):
+            _refuse_changes(folder, old, manifest)
+
+
+def _refuse_changes(folder: Path, old: Manifest, new: Manifest) -> None:
+    if changes := _changes(old, new):
         raise UsageError(
-            f"{folder}: was made under other settings; choose another --out, or set back\n"
+            f"{folder}: was made under other settings; choose another --out, or set back (what is "
+            "asked, by --tasks, --limit, --instance and --shard, may grow, and not shrink)\n"
             + "\n".join(changes)
         )

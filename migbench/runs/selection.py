@@ -20,7 +20,10 @@ def questions_of(settings: Settings, annotations: Annotations) -> list[Question]
 def _selected(settings: Settings, annotations: Annotations) -> Iterator[Instance]:
     """The first instances of each task, as many as the settings' limit says."""
     taken = dict.fromkeys(settings.tasks, 0)
+    wanted = None if settings.instances is None else frozenset(settings.instances)
     for instance in annotations.instances:
+        if wanted is not None and instance.id not in wanted:
+            continue
         number = taken.get(instance.task)
         if number is not None and (settings.limit is None or number < settings.limit):
             taken[instance.task] = number + 1

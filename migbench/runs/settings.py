@@ -60,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     shard: Shard | None = None
     """The part of the questions that is asked, if not all."""
+    instances: tuple[str, ...] | None = None
+    """The ids of the instances that are asked about, in their order, if not all."""
 
 
 def differences(

@@ -10,13 +10,16 @@ import msgspec
 import pytest
 from support.answer_lines import answer_line
 
-from migbench.errors import DataError, UsageError
+from migbench.errors import AdapterError, DataError, UsageError
 from migbench.models.resolving import resolve_model
 from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.manifest import Environment, Manifest
 from migbench.runs.opening import open_run
 from migbench.runs.settings import AnnotationSource, Settings
+from migbench.runs.sharding import Shard
 from migbench.runs.store import Run
+from migbench.runs.stored import stored_findings
+from migbench.runs.unused import removed_if_unused
 
 
 def settings(**changes: object) -> Settings:
@@ -112,8 +115,8 @@ def test_an_empty_answer_is_an_answer(tmp_path: Path) -> None:
 
 
 def test_changed_settings_are_refused_and_named(tmp_path: Path) -> None:
-    with open_run(tmp_path / "run", manifest()):
-        pass
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a"))
     changed = manifest(prompts="paper", limit=3, model=resolve_model("centre"))
     with (
         pytest.raises(UsageError) as refusal,
@@ -127,8 +130,8 @@ def test_changed_settings_are_refused_and_named(tmp_path: Path) -> None:
 
 
 def test_an_edited_task_file_is_a_changed_setting(tmp_path: Path) -> None:
-    with open_run(tmp_path / "run", manifest()):
-        pass
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a"))
     with (
         pytest.raises(UsageError, match=r"tasks\.diff"),
         open_run(tmp_path / "run", manifest(tasks={"diff": "2" * 64})),
@@ -140,8 +143,8 @@ def test_how_a_model_is_served_may_change(tmp_path: Path) -> None:
     model = resolve_model("whole-image")
     slow = msgspec.structs.replace(model, settings={**model.settings, "concurrency": 1})
     fast = msgspec.structs.replace(model, settings={**model.settings, "concurrency": 64})
-    with open_run(tmp_path / "run", manifest(model=slow)):
-        pass
+    with open_run(tmp_path / "run", manifest(model=slow)) as store:
+        store.append(line("a"))
     served = msgspec.structs.replace(manifest(model=fast), serving=["concurrency"])
     with open_run(tmp_path / "run", served):
         pass
@@ -150,6 +153,93 @@ def test_how_a_model_is_served_may_change(tmp_path: Path) -> None:
         open_run(tmp_path / "run", manifest(model=slow)),
     ):
         pass
+
+
+def grown(tmp_path: Path, **changes: object) -> Settings:
+    """The settings of a run of five instances of one task, opened again under these."""
+    folder = tmp_path / "run"
+    with open_run(folder, manifest(limit=5, shard=Shard(number=1, of=2))) as store:
+        store.append(line("a"))
+    with open_run(folder, manifest(**{"limit": 5, "shard": Shard(number=1, of=2)} | changes)):
+        pass
+    run = Run(folder)
+    assert run.lines["a", 0].text is not None
+    assert list(stored_findings(folder, run.manifest)) == []
+    return run.settings
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"limit": 6},
+        {"limit": None},
+        {"shard": None},
+        {"tasks": {"diff": "1" * 64, "region": "2" * 64}},
+    ],
+)
+def test_a_run_grows_and_stays_sealed(tmp_path: Path, more: dict[str, object]) -> None:
+    settings = grown(tmp_path, **more)
+    assert {name: getattr(settings, name) for name in more} == more
+
+
+@pytest.mark.parametrize(
+    ("less", "told"),
+    [
+        ({"limit": 4}, "limit: was 5, is now 4"),
+        ({"shard": Shard(number=2, of=2)}, "shard.number: was 1, is now 2"),
+        ({"tasks": {"region": "2" * 64}}, "tasks.diff: was"),
+        ({"instances": ("a",)}, "instances: was None"),
+    ],
+)
+def test_a_run_does_not_shrink(tmp_path: Path, less: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        grown(tmp_path, **less)
+    assert told in str(refusal.value)
+    assert "may grow, and not shrink" in str(refusal.value)
+
+
+def test_a_run_without_an_answer_takes_all_settings(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a", None, error="no such host"))
+    with open_run(tmp_path / "run", manifest(prompts="paper")) as store:
+        assert store.lines == {}
+    run = Run(tmp_path / "run")
+    assert (run.settings.prompts, run.manifest.others) == ("paper", [])
+
+
+def test_a_run_whose_answers_were_deleted_is_not_one_without_answers(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", manifest()) as store:
+        store.append(line("a"))
+        store.finish("complete")
+    (tmp_path / "run" / "answers.jsonl").write_bytes(b"")
+    with (
+        pytest.raises(UsageError, match="other settings"),
+        open_run(tmp_path / "run", manifest(prompts="paper")),
+    ):
+        pass
+
+
+def test_nothing_is_left_of_a_run_in_which_nothing_was_stored(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for folder in (tmp_path / "results" / "new", mine):
+        with (
+            pytest.raises(AdapterError),
+            removed_if_unused(folder),
+            open_run(folder, manifest()),
+        ):
+            raise AdapterError("no such checkpoint")
+    assert [*tmp_path.rglob("*")] == [mine]
+
+
+def test_what_was_stored_stays(tmp_path: Path) -> None:
+    for text in ("(1,2),(3,4)", None):
+        with (
+            removed_if_unused(tmp_path / str(text)),
+            open_run(tmp_path / str(text), manifest()) as store,
+        ):
+            store.append(line("a", text))
+        assert ("a", 0) in Run(tmp_path / str(text)).lines
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
