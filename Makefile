@@ -99,7 +99,7 @@ bench-vllm: $(READY) $(VLLM_READY)
 $(READY): pyproject.toml constraints/main.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,report,dev]'
+	$(BIN)/pip install --quiet --constraint constraints/main.txt --editable '.[transformers,parquet,report,dev]'
 	touch $@
 
 $(DOCS_READY): pyproject.toml constraints/docs.txt

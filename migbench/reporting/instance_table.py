@@ -1,10 +1,12 @@
-"""One row per target, for whoever wants to look closer: Parquet or CSV."""
+"""One row per target, for whoever wants to look closer: Parquet, CSV or JSON lines."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,10 +57,15 @@ def write_instances(path: Path, scored: ScoredRun) -> None:
     from, ``earlier_answers`` are those of the question's turns before it, as a JSON list. In CSV, a
     text that a spreadsheet would take for a formula stands behind an apostrophe, and so does one
     that begins with an apostrophe itself. ``docs/export.md`` has the columns. A file that is there
-    is replaced. Raises `UsageError` for another ending.
+    is replaced. Raises `UsageError` for another ending, and for Parquet without pyarrow.
     """
     if path.suffix not in _WRITERS:
         raise UsageError(f"{path}: choose a name that ends in {' or '.join(_WRITERS)}")
+    if path.suffix == ".parquet" and not has_parquet():
+        raise UsageError(
+            f"{path}: Parquet needs pyarrow: pip install 'migbench[parquet]'; .csv and .jsonl need "
+            "nothing more"
+        )
     with replaced(path) as partial:
         _WRITERS[path.suffix](partial, _row_groups(scored))
 
@@ -108,11 +115,36 @@ def _write_csv(path: Path, groups: Iterable[Sequence[Row]]) -> None:
             )
 
 
+def _write_json_lines(path: Path, groups: Iterable[Sequence[Row]]) -> None:
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as file:
+        for rows in groups:
+            file.write(encoder.encode_lines(_in_json(row) for row in rows))
+
+
+def _in_json(row: Row) -> Row:
+    """The row as JSON can say it: infinity, which the released protocol may reach, is a text."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+
+
 def _harmless(value: Any) -> Any:
     return escaping.csv(value) if isinstance(value, str) else value
 
 
-_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}
+_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_json_lines}
+
+
+def has_parquet() -> bool:
+    """Whether pyarrow is installed, which writes Parquet."""
+    return find_spec("pyarrow") is not None
+
+
+def instances_file() -> str:
+    """The name of a run's table of targets: Parquet, or CSV where nothing writes that."""
+    return "instances.parquet" if has_parquet() else "instances.csv"
 
 
 def _row(judgement: Judgement, cluster: int, lines: Lines) -> Row:

@@ -1,21 +1,31 @@
 """What a user may name as a checkpoint: a folder, a hub id, or one that is packaged here.
 
-Packaged ones are folders beside this file, and are named ``packaged:NAME``. Each has a file
-``SHA256SUMS``, as ``sha256sum`` writes it, and is loaded only where its files are the ones that
-were measured.
+Packaged ones are folders beside this file in a clone, and are named ``packaged:NAME``. Each has a
+file ``SHA256SUMS``, as ``sha256sum`` writes it, and is loaded only where its files are the ones
+that were measured. A wheel holds the sums alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from migbench.messages import AdapterError
 
-__all__ = ["PACKAGED", "SUMS", "folder_or_hub_id", "packaged_folder", "write_sums"]
+__all__ = [
+    "PACKAGED",
+    "SUMS",
+    "VARIABLE",
+    "folder_or_hub_id",
+    "packaged_file",
+    "packaged_folder",
+    "write_sums",
+]
 
 PACKAGED = "packaged:"
 SUMS = "SHA256SUMS"
+VARIABLE = "MIGBENCH_CHECKPOINTS"
 _HERE = Path(__file__).parent
 
 
@@ -36,17 +46,33 @@ def folder_or_hub_id(checkpoint: str) -> str:
     return checkpoint
 
 
+def packaged_file(name: str, file: str) -> Path | None:
+    """A file of a packaged checkpoint, unchecked; None where there is none here."""
+    path = _place(name, _HERE) / file
+    return path if path.is_file() else None
+
+
 def packaged_folder(name: str, among: Path = _HERE) -> Path:
     """A packaged checkpoint's folder, once its files are found to be what they were.
 
-    Raises `AdapterError` where there is none of this name, or a file is missing or changed.
+    Only a clone holds the files; elsewhere the variable ``MIGBENCH_CHECKPOINTS`` names the folder
+    that they are in, below their name. Raises `AdapterError` where there is none of this name, or a
+    file is missing or changed.
     """
     known = sorted(path.parent.name for path in among.glob(f"*/{SUMS}"))
     if name not in known:
         raise AdapterError(f"{PACKAGED}{name}: no such checkpoint; there is {', '.join(known)}")
-    folder = among / name
-    for line in (folder / SUMS).read_text("utf-8").splitlines():
-        expected, _, file = line.partition("  ")
+    folder = _place(name, among)
+    sums = [
+        line.partition("  ")[::2] for line in (among / name / SUMS).read_text("utf-8").splitlines()
+    ]
+    if not any((folder / file).exists() for _, file in sums):
+        raise AdapterError(
+            f"{PACKAGED}{name}: its files are in a clone of migbench alone, in "
+            f"model_adapters/checkpoints: export {VARIABLE}=CLONE/model_adapters/checkpoints, or "
+            f"give the folder itself: --model CLONE/model_adapters/checkpoints/{name}"
+        )
+    for expected, file in sums:
         try:
             found = hashlib.sha256((folder / file).read_bytes()).hexdigest()
         except OSError as error:
@@ -54,9 +80,15 @@ def packaged_folder(name: str, among: Path = _HERE) -> Path:
         if found != expected:
             raise AdapterError(
                 f"{PACKAGED}{name}: {file} is not the file that was packaged (SHA-256 {found}, "
-                f"{expected} expected); install migbench anew"
+                f"{expected} expected); get it anew"
             )
     return folder
+
+
+def _place(name: str, among: Path) -> Path:
+    """Where a packaged checkpoint's files are to be: where the user says, else beside this file."""
+    named = os.environ.get(VARIABLE)
+    return (Path(named).expanduser() if named else among) / name
 
 
 def write_sums(folder: Path) -> None:

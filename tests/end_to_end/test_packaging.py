@@ -56,6 +56,13 @@ def test_nothing_else_is_packed(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"migbench", "model_adapters"}
 
 
+def test_no_weights_are_packed_but_their_sums(wheel: Path) -> None:
+    names = {Path(name).name: name for name in zipfile.ZipFile(wheel).namelist()}
+    assert "model.safetensors" not in names
+    assert names["SHA256SUMS"].endswith("checkpoints/migician-mini/SHA256SUMS")
+    assert wheel.stat().st_size < 2_000_000
+
+
 def test_an_installed_wheel_works_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     site, empty = tmp_path / "site", tmp_path / "empty"
     empty.mkdir()

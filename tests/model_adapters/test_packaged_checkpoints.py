@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_a_missing_file_is_named(packaged: Path) -> None:
 def test_another_name_is_refused_with_the_known_ones(packaged: Path, name: str) -> None:
     with pytest.raises(AdapterError, match="there is small"):
         packaged_folder(name, packaged)
+
+
+def test_one_that_was_left_out_says_where_it_is(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = packaged / "wheel"
+    (wheel / "small").mkdir(parents=True)
+    shutil.copy(packaged / "small" / "SHA256SUMS", wheel / "small")
+    with pytest.raises(AdapterError, match=r"in a clone of migbench alone.*--model CLONE/"):
+        packaged_folder("small", wheel)
+    monkeypatch.setenv("MIGBENCH_CHECKPOINTS", str(packaged))
+    assert packaged_folder("small", wheel) == packaged / "small"
 
 
 def test_the_miniature_is_packaged_and_whole() -> None:

@@ -19,6 +19,8 @@ from support.synthetic_runs import stored
 
 from migbench.boxes import Box
 from migbench.data.annotations import read_annotations
+from migbench.errors import UsageError
+from migbench.reporting import instance_table
 from migbench.reporting.instance_table import write_instances
 from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun, score_run
@@ -93,6 +95,28 @@ def test_pandas_reads_an_equal_frame(scored: ScoredRun, tmp_path: Path) -> None:
             # A CSV file has no other sign for nothing.
             found["flags"] = found["flags"].fillna("").astype(frame["flags"].dtype)
         pandas.testing.assert_frame_equal(found, frame)
+
+
+def test_json_lines_hold_the_same_rows(scored: ScoredRun, tmp_path: Path) -> None:
+    write_instances(tmp_path / "rows.jsonl", scored)
+    lines = (tmp_path / "rows.jsonl").read_text("utf-8").splitlines()
+    found = pandas.DataFrame([json.loads(line) for line in lines])
+    # JSON has no infinity: it is written as a text.
+    edges = {name: float for name in found if name.startswith("box_")}
+    found = found.astype(edges)
+    frame = pandas.DataFrame([row(scored, judgement) for judgement in scored.judgements])
+    pandas.testing.assert_frame_equal(found, frame)
+
+
+def test_without_pyarrow_only_parquet_is_refused_and_says_what_to_install(
+    scored: ScoredRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_table, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'migbench\[parquet\]'"):
+        write_instances(tmp_path / "rows.parquet", scored)
+    assert instance_table.instances_file() == "instances.csv"
+    for ending in ("csv", "jsonl"):
+        write_instances(tmp_path / f"rows.{ending}", scored)
 
 
 def test_a_columns_type_does_not_depend_on_what_it_holds(scored: ScoredRun, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def _link_of(line: bytes) -> str:
 
 def _set_figures_aside(folder: Path) -> None:
     """What was computed from the answers that are gone; the run's command computes it anew."""
-    for name in ("scores.json", "instances.parquet"):
+    for name in ("scores.json", "instances.parquet", "instances.csv"):
         if (folder / name).exists():
             (folder / name).rename(_aside(folder / name))
 
