@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from migbench.errors import AdapterError, DataError, MigbenchError, ModelError, UsageError
     from migbench.messages import Adapter, Answer, Generation, ImageFile, Request
     from migbench.models.resolving import Model, Overrides, Profile, resolve_model
-    from migbench.runs.execution import execute
+    from migbench.runs.execution import execute, execute_async
     from migbench.runs.plan import Plan, make_plan
     from migbench.runs.store import Run
     from migbench.scoring import Flag, Outcome, Scores
@@ -53,7 +53,7 @@ _SURFACE = {
     "migbench.messages": ("Adapter", "Answer", "Generation", "ImageFile", "Request"),
     "migbench.models.resolving": ("Model", "Overrides", "Profile", "resolve_model"),
     "migbench.asking.questions": ("Question", "Turn"),
-    "migbench.runs.execution": ("execute",),
+    "migbench.runs.execution": ("execute", "execute_async"),
     "migbench.runs.plan": ("Plan", "make_plan"),
     "migbench.runs.store": ("Run",),
     "migbench.scoring": ("Flag", "Outcome", "Scores"),
@@ -93,6 +93,7 @@ __all__ = [
     "UsageError",
     "ask",
     "execute",
+    "execute_async",
     "find_dialect",
     "iou",
     "load_tasks",

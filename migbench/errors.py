@@ -7,6 +7,7 @@
     ├── DataError       a file is not what it should be                exit status 2
     ├── AdapterError    a model could not be started                   exit status 2
     └── ModelError      one request got no answer; recorded, never fatal
+        └── ServerDown  no request would get one now; the run waits
 
 A message says what is wrong, where (file, line, instance) and what to do about it. The command
 line prints it without a traceback.
@@ -41,6 +42,13 @@ class ModelError(MigbenchError):
     """One request got no answer, after all retries.
 
     The run records the reason, goes on with the other requests, and asks again when it is resumed.
+    """
+
+
+class ServerDown(ModelError):
+    """The model's server cannot be reached: a run asks the same again later, and nothing else.
+
+    It is recorded for no question. A run waits as long as its user lets it, and then stops.
     """
 
 

@@ -12,6 +12,8 @@ class FixedAnswer:
     objects alone give that box 26.47 on common object. Any other box is a setting away.
     """
 
+    needs_images = False
+
     def __init__(self, *, answer: str) -> None:
         """Take the text to answer with. Raises `AdapterError` when it is not a text."""
         if not isinstance(answer, str):
@@ -22,11 +24,6 @@ class FixedAnswer:
     def max_concurrency(self) -> int:
         """One: nothing is waited for, so nothing is gained by asking several at once."""
         return 1
-
-    @property
-    def needs_images(self) -> bool:
-        """No: the images may be absent."""
-        return False
 
     async def answer(self, request: Request) -> Answer:
         """The same text, whatever is asked."""

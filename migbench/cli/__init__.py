@@ -29,6 +29,7 @@ OWN_FAULT = 70
 
 COMMANDS = {
     "run": "Ask a model the benchmark's questions, and score it.",
+    "ask": "Ask a model one question about images of your own.",
     "doctor": "Check how a model writes boxes, before a run is wasted on it.",
     "merge": "Join the shards of a run that several jobs have made.",
     "score": "Score a stored run, under one of the protocols.",

@@ -24,9 +24,9 @@ from migbench.cli.options import ExistingFolder, data_of_run_options, json_optio
 from migbench.cli.output import write_result
 from migbench.cli.progress import ProgressBar
 from migbench.cli.terminal import echo
+from migbench.cli.watching_options import watching_options
 from migbench.data.images import Images
 from migbench.errors import UsageError
-from migbench.models.resolving import Model
 from migbench.runs.execution import execute
 from migbench.runs.store import Run
 
@@ -54,6 +54,7 @@ from migbench.runs.store import Run
 )
 @data_of_run_options
 @lock_option
+@watching_options
 @json_option
 def command(
     scenes: int,
@@ -62,6 +63,10 @@ def command(
     annotations: Path | None,
     images: Images,
     without_lock: bool,
+    slow_after: float,
+    patience: float,
+    skip_checks: tuple[str, ...],
+    debug: bool,
     json_file: Path | None,
     **options: Any,
 ) -> int:
@@ -86,7 +91,18 @@ def command(
     if run is None:
         _refuse({"annotations": annotations, "images": images}, "is about --run")
         with _folder(out) as folder:
-            diagnosis = _examine(chosen_model(options), folder, scenes, without_lock)
+            plan = prepare(chosen_model(options), folder / "scenes", scenes)
+            with ProgressBar(plan, "standard", corrections=True, debug=debug) as bar:
+                execute(
+                    plan,
+                    folder / "run",
+                    bar.start,
+                    slow_after=slow_after,
+                    patience=patience,
+                    skip_checks=skip_checks,
+                    without_lock=without_lock,
+                )
+            diagnosis = diagnose(plan, Run(folder / "run"))
         return _show(diagnosis, diagnosis_report(diagnosis), json_file)
     _refuse({"out": out, **options}, "is about --model; a run has its own settings")
     plausibility = look_at_run(Run(run), annotations=annotations, images=images)
@@ -105,13 +121,6 @@ def _show(found: Diagnosis | Plausibility, report: str, json_file: Path | None) 
         echo(report)
     write_result(json_file, found)
     return 0 if found.is_well else 1
-
-
-def _examine(model: Model, folder: Path, scenes: int, without_lock: bool) -> Diagnosis:
-    plan = prepare(model, folder / "scenes", scenes)
-    with ProgressBar(plan, "standard", corrections=True) as bar:
-        execute(plan, folder / "run", bar.start, without_lock=without_lock)
-    return diagnose(plan, Run(folder / "run"))
 
 
 @contextmanager

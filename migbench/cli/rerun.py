@@ -30,6 +30,7 @@ from migbench.cli.options import (
 from migbench.cli.output import exit_status, write_result
 from migbench.cli.run import carry_out
 from migbench.cli.terminal import echo, echo_line
+from migbench.cli.watching_options import watching_options
 from migbench.data.images import Images
 from migbench.errors import UsageError
 from migbench.runs.findings import FindingKind
@@ -72,6 +73,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--checkpoint", help="The checkpoint to load, in place of the one the run names.")
 @adapter_options
 @lock_option
+@watching_options
 @click.option(
     "--accept-changes",
     is_flag=True,
@@ -86,6 +88,10 @@ def command(
     trust_adapter: Path | None,
     checkpoint: str | None,
     without_lock: bool,
+    slow_after: float,
+    patience: float,
+    skip_checks: tuple[str, ...],
+    debug: bool,
     accept_changes: bool,
     json_file: Path | None,
     **options: Any,
@@ -127,6 +133,10 @@ def command(
         corrections=how.corrections != "none",
         accept_model_errors=how.accepted_model_errors,
         silent=str(json_file) == "-",
+        slow_after=slow_after,
+        patience=patience,
+        skip_checks=skip_checks,
+        debug=debug,
         without_lock=without_lock,
     )
     first, second = Run(run), Run(out)

@@ -10,6 +10,9 @@ import click
 
 from migbench.asking.evaluators import EVALUATORS
 from migbench.asking.strategies import STRATEGIES
+from migbench.cli.boxless import FEWEST, advice, tell_boxless
+from migbench.cli.config_file import ConfigurableCommand, config_options
+from migbench.cli.config_file import save_config as write_config
 from migbench.cli.model_options import chosen_model, model_options
 from migbench.cli.options import (
     data_options,
@@ -21,15 +24,20 @@ from migbench.cli.options import (
 )
 from migbench.cli.output import exit_status, show_scores, write_result
 from migbench.cli.progress import ProgressBar
-from migbench.cli.terminal import echo, echo_line
+from migbench.cli.tally import is_boxless
+from migbench.cli.terminal import echo, echo_error, echo_line
+from migbench.cli.watching_options import watching_options
 from migbench.data.images import Images, locate_data
 from migbench.dialects import PromptSet, ask
 from migbench.errors import UsageError
-from migbench.reporting.instance_table import write_instances
+from migbench.reporting.instance_table import instances_file, write_instances
 from migbench.runs.execution import execute
-from migbench.runs.manifest import write_json
+from migbench.runs.manifest import MANIFEST, write_json
+from migbench.runs.patience import PATIENCE
 from migbench.runs.plan import Plan, make_plan
+from migbench.runs.preflight import preflight, refuse_problems
 from migbench.runs.run_log import RUN_LOG
+from migbench.runs.selection import questions_of
 from migbench.runs.sharding import read_shard
 from migbench.runs.store import Run
 from migbench.runs.watchdog import SLOW_AFTER
@@ -43,6 +51,13 @@ what_options = together(
     click.option("--tasks", help="Only these tasks: keys or Table 1 columns, comma-separated."),
     click.option(
         "--limit", type=click.IntRange(min=1), help="Only the first N instances of each task."
+    ),
+    click.option(
+        "--instance",
+        "instances",
+        multiple=True,
+        metavar="ID",
+        help="Only the instance of this id; may be given several times.",
     ),
     click.option(
         "--shard",
@@ -73,7 +88,8 @@ what_options = together(
 )
 
 
-@click.command("run")
+@click.command("run", cls=ConfigurableCommand)
+@config_options
 @model_options
 @data_options
 @what_options
@@ -84,22 +100,23 @@ what_options = together(
     is_flag=True,
     help="Go on with a run that was changed after it was stored; it says so from then on.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be asked; start no model.")
 @click.option(
-    "--slow-after",
-    type=click.FloatRange(min=0, min_open=True),
-    default=SLOW_AFTER,
-    show_default=True,
-    metavar="SECONDS",
-    help="Name requests that have been under way for longer than this.",
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be asked, and what stands in the way; start no model.",
 )
+@watching_options
 @scoring_options
 @difficulty_option
 @json_option
 def command(
     out: Path | None,
+    save_config: Path | None,
     dry_run: bool,
     slow_after: float,
+    patience: float,
+    skip_checks: tuple[str, ...],
+    debug: bool,
     without_lock: bool,
     accept_changes: bool,
     data: Path,
@@ -126,6 +143,7 @@ def command(
       migbench run --model mine --adapter my_model.py:MyModel --dialect internvl \\
         --data MIG --out results/class
       migbench run --model migician --data MIG --shard 1/3 --out results/part1
+      migbench run --config run.yaml --limit 20 --out results/try
     """
     plan = make_plan(
         chosen_model(options),
@@ -136,8 +154,11 @@ def command(
     )
     if difficulty:
         difficulty.check(plan.annotations)
+    if save_config is not None:
+        write_config(click.get_current_context(), save_config)
     if dry_run:
         show_plan(plan)
+        refuse_problems(preflight(plan, out, skip=skip_checks))
         return 0
     if out is None:
         raise UsageError("--out FOLDER: where should the answers go? (or --dry-run)")
@@ -150,11 +171,14 @@ def command(
         difficulty=difficulty,
         silent=str(json_file) == "-",
         slow_after=slow_after,
+        patience=patience,
+        skip_checks=skip_checks,
+        debug=debug,
         without_lock=without_lock,
         accept_changes=accept_changes,
     )
     write_result(json_file, scored.scores)
-    return exit_status(scored.scores)
+    return max(exit_status(scored.scores), warn_of_boxless(scored, out))
 
 
 def carry_out(
@@ -167,19 +191,36 @@ def carry_out(
     difficulty: DifficultySplit | None = None,
     silent: bool = False,
     slow_after: float = SLOW_AFTER,
+    patience: float = PATIENCE,
+    skip_checks: tuple[str, ...] = (),
+    debug: bool = False,
     without_lock: bool = False,
     accept_changes: bool = False,
 ) -> ScoredRun:
-    """Ask, score and keep the scores in the run folder; print them unless ``silent``."""
-    with ProgressBar(plan, protocol, corrections) as bar:
+    """Ask, score and keep the scores in the run folder; print them unless ``silent``.
+
+    Ends the command with status 1 where the server was down all the time, and nothing was stored.
+    """
+    with ProgressBar(plan, protocol, corrections, out=out, debug=debug) as bar:
         progress = execute(
             plan,
             out,
             bar.start,
             slow_after=slow_after,
+            patience=patience,
+            skip_checks=skip_checks,
             accept_changes=accept_changes,
             without_lock=without_lock,
         )
+    if progress.out_of_patience:
+        echo_error(
+            f"the server did not come back: {progress.last_error}; the same command goes on from "
+            "here (--patience says how long it waits)"
+        )
+        if not (out / MANIFEST).exists():
+            click.get_current_context().exit(1)
+    if progress.was_finished and not silent:
+        echo_line(f"{out}: every question is answered already; no model was started")
     scored = score_run(
         Run(out),
         protocol=protocol,
@@ -189,13 +230,26 @@ def carry_out(
         difficulty=difficulty,
     )
     write_json(out / "scores.json", scored.scores)
-    write_instances(out / "instances.parquet", scored)
+    write_instances(out / instances_file(), scored)
     if not silent:
         show_scores(scored.scores)
         echo_line(f"Run: {out} ({progress.asked} requests made now)")
-    if scored.scores.model_errors:
+    if scored.scores.model_errors and not progress.out_of_patience:
         _explain_errors(out, scored.scores.model_errors, progress.last_error, progress.gave_up)
     return scored
+
+
+def warn_of_boxless(scored: ScoredRun, out: Path) -> int:
+    """1, with a warning, where at least half of a run's answers hold no box; else 0."""
+    boxless = sum(map(is_boxless, scored.samples))
+    answered = len(scored.samples) - scored.scores.model_errors
+    if answered < FEWEST or 2 * boxless < answered:
+        return 0
+    run = scored.run
+    questions = questions_of(run.settings, scored.annotations)
+    why = advice(run.settings, questions, run.lines)
+    echo_error(tell_boxless(boxless, f"of {answered:,}", why, out))
+    return 1
 
 
 def _explain_errors(out: Path, errors: int, last: str, gave_up: bool) -> None:

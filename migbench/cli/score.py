@@ -29,7 +29,7 @@ from migbench.scoring.scored_run import score_run
 @click.option(
     "--instances",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write one row a target to this .parquet or .csv file.",
+    help="Write one row a target to this .parquet, .csv or .jsonl file.",
 )
 def command(
     run: Path,

@@ -12,8 +12,8 @@ Its constructor's keywords are its settings (``--model-arg temperature=0.2``, or
 profile). `Adapter` below is the full protocol, for adapters that answer many requests at once.
 """
 
-from migbench.errors import AdapterError, ModelError
-from migbench.messages.adapter import Adapter, Answer, Resizing
+from migbench.errors import AdapterError, ModelError, ServerDown
+from migbench.messages.adapter import Adapter, Answer, Readiness, Resizing
 from migbench.messages.finish_reasons import Finish, finish_of, is_filter_code, names_filter
 from migbench.messages.images import EncodedImage, ImageFile, Size
 from migbench.messages.requests import Generation, Part, Request
@@ -32,8 +32,10 @@ __all__ = [
     "ImageFile",
     "ModelError",
     "Part",
+    "Readiness",
     "Request",
     "Resizing",
+    "ServerDown",
     "Size",
     "describe",
     "encodable",

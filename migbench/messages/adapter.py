@@ -39,6 +39,20 @@ class Answer:
     refused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What an adapter finds out before a model is started.
+
+    ``problems`` are sentences that each say what stands in the way, and the way out.
+    ``checkpoints`` are the folders and hub ids of what is served, ``model_types`` its types (as in
+    a ``config.json``), as far as that is said anywhere.
+    """
+
+    problems: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    model_types: tuple[str, ...] = ()
+
+
 class Adapter(Protocol):
     """A running model.
 
@@ -52,10 +66,14 @@ class Adapter(Protocol):
     they may differ when a run is resumed. ``outer.inner`` is one inside a setting that is a
     mapping.
 
-    Two things may be there beside: a function ``check`` of the class, which takes the settings and
-    raises `AdapterError` for wrong ones before anything is written; and a coroutine ``about()``,
-    which tells what the servers behind the model say of themselves (`migbench.runs.served`).
-    Whoever reads a key calls `keep_secret`, so that no text repeats it.
+    Three things may be there beside: a function ``check`` of the class, which takes the settings
+    and raises `AdapterError` for wrong ones before anything is written; a coroutine function
+    ``preflight`` of the class, which takes the settings, looks within seconds whether a model could
+    be asked now, and returns a `Readiness`; and a coroutine ``about()``, which tells what the
+    servers behind the model say of themselves (`migbench.runs.served`). Where `answer` raises
+    `ServerDown`, the run waits and asks the same again. An adapter whose class has ``needs_images =
+    False`` is asked where there are no images. Whoever reads a key calls `keep_secret`, so that no
+    text repeats it.
 
     An adapter that can ask its model's image processor says in ``resizing`` how that resizes (a
     `Resizing`, or None): boxes in pixels are read by it.

@@ -75,6 +75,11 @@ def check_settings(model: Model) -> None:
         check(**arguments)
 
 
+def adapter_arguments(model: Model) -> dict[str, Any]:
+    """The keywords with which a model's adapter is made. Raises `UsageError` for others."""
+    return _arguments(model, find_adapter(model.adapter))
+
+
 def _arguments(model: Model, factory: Callable[..., Any]) -> dict[str, Any]:
     """The keywords of the adapter's constructor. Raises `UsageError` where it has others."""
     with _errors_named(f"adapter {model.adapter} is not a class with settings"):

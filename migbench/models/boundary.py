@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from migbench.errors import Interrupted, ModelError
+from migbench.errors import Interrupted, ModelError, ServerDown
 from migbench.messages import Adapter, Answer, Request
 from migbench.models.event_loop import STOPPING_SECONDS
 from migbench.util.plain_text import describe, encodable, traceback_of
@@ -42,6 +42,7 @@ class Failure(Exception):
     def __init__(self, error: BaseException) -> None:
         """Read the exception once; none of its methods is called again."""
         self.message = describe(error)
+        self.server_is_down = issubclass(type(error), ServerDown)
         self.details = traceback_of(error)
         super().__init__(self.message)
 

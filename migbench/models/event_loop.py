@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
@@ -33,6 +33,8 @@ class EventLoop:
     def __init__(self) -> None:
         """Make the loop; nothing runs in it yet."""
         self._loop = _Loop()
+        self._main: asyncio.Task[Any] | None = None
+        self._is_interrupted = False
         self._loop.set_default_executor(DaemonThreads(_THREADS, "worker"))
 
     def __enter__(self) -> Self:
@@ -56,11 +58,14 @@ class EventLoop:
         """
         asyncio.set_event_loop(self._loop)
         task = self._loop.create_task(main)
+        self._main = task
+        if self._is_interrupted:
+            task.cancel()
         task.add_done_callback(lambda _: self._loop.stop())
         try:
             with _ctrl_c(self._loop, task) as is_interrupted:
                 self._run_until_done(task)
-            if is_interrupted():
+            if is_interrupted() or self._is_interrupted:
                 raise Interrupted
             if task.cancelled():
                 raise AdapterError(
@@ -70,6 +75,16 @@ class EventLoop:
             return task.result()
         finally:
             asyncio.set_event_loop(None)
+
+    def interrupt(self) -> None:
+        """Do as Ctrl-C does; any thread may call it, at any time."""
+        self._is_interrupted = True
+        with suppress(RuntimeError):  # It is closed.
+            self._loop.call_soon_threadsafe(self._cancel_main)
+
+    def _cancel_main(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
 
     def close(self) -> None:
         """End what still runs in the loop, waiting no longer than `STOPPING_SECONDS`."""
@@ -94,6 +109,30 @@ class EventLoop:
             # From a task or a callback of the adapter's: it reaches who awaits that task.
             except (SystemExit, KeyboardInterrupt):
                 continue
+
+
+class Interruption:
+    """Interrupts a run that goes on in another thread."""
+
+    def __init__(self) -> None:
+        """Nothing is interrupted yet."""
+        self._guard = threading.Lock()
+        self._loop: EventLoop | None = None
+        self._is_wanted = False
+
+    def watch(self, loop: EventLoop) -> None:
+        """The run's loop is this one; it may have been interrupted before."""
+        with self._guard:
+            self._loop = loop
+            if self._is_wanted:
+                loop.interrupt()
+
+    def interrupt(self) -> None:
+        """End the run as Ctrl-C does."""
+        with self._guard:
+            self._is_wanted = True
+            if self._loop is not None:
+                self._loop.interrupt()
 
 
 class _Loop(asyncio.SelectorEventLoop):

@@ -2,50 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+import asyncio
+from collections.abc import Callable, Collection
+from concurrent.futures import wait
+from functools import cache, partial
 from pathlib import Path
 from time import monotonic
+from typing import TypedDict, Unpack
+
+import msgspec
 
 from migbench.dialects import PromptSet
 from migbench.errors import MigbenchError
 from migbench.messages import Adapter
-from migbench.models.adapters import check_settings, start_adapter
+from migbench.models.adapters import check_settings, serving_settings, start_adapter
 from migbench.models.boundary import closed
-from migbench.models.event_loop import EventLoop
-from migbench.models.resolving import Model, resizing_of_adapter, with_resizing
+from migbench.models.event_loop import EventLoop, Interruption
+from migbench.models.resolving import (
+    Model,
+    resizing_of_adapter,
+    with_known_frame,
+    with_resizing,
+)
 from migbench.runs.environment import new_manifest
+from migbench.runs.findings import Weight
 from migbench.runs.fingerprints import fingerprint_of_checkpoint
-from migbench.runs.manifest import Status
-from migbench.runs.opening import open_run
+from migbench.runs.manifest import MANIFEST, Manifest, Status, read_manifest
+from migbench.runs.opening import open_run, refuse_other_settings
+from migbench.runs.patience import PATIENCE
 from migbench.runs.plan import Plan, strategy_of
+from migbench.runs.preflight import preflight, refuse_problems
 from migbench.runs.replay import replay
 from migbench.runs.runner import Progress, Runner
-from migbench.runs.store import Lines, RunStore
+from migbench.runs.settings import differences
+from migbench.runs.store import Lines, Run, RunStore
+from migbench.runs.stored import stored_findings
+from migbench.runs.unused import removed_if_unused
 from migbench.runs.watchdog import SLOW_AFTER
+from migbench.util.daemon_threads import DaemonThreads
+
+
+class Options(TypedDict, total=False):
+    """How a plan is carried out; see `execute`. Times are in seconds."""
+
+    slow_after: float
+    patience: float
+    skip_checks: Collection[str]
+    accept_changes: bool
+    without_lock: bool
+
+
+Watch = Callable[[RunStore], Progress]
+"""Makes a run's progress from its store."""
 
 
 def execute(
-    plan: Plan,
-    out: Path,
-    progress: Callable[[RunStore], Progress] = lambda store: Progress(),
-    *,
-    slow_after: float = SLOW_AFTER,
-    accept_changes: bool = False,
-    without_lock: bool = False,
+    plan: Plan, out: Path, progress: Watch = lambda store: Progress(), **options: Unpack[Options]
 ) -> Progress:
     """Carry the plan out, or go on with it, in the run folder ``out``.
 
-    The model is started only when the folder is found fit. Interrupted (KeyboardInterrupt goes
-    through), the run is marked stopped, and the same call goes on with it later. ``progress`` makes
-    the run's progress from its store. Requests that take longer than ``slow_after`` seconds are
-    named in the run's log and to its progress. A run that was changed after it was stored goes on
-    only with ``accept_changes``, and on a file system without locks only ``without_lock``.
+    What can be checked before is checked first (`migbench.runs.preflight`), but for the checks in
+    ``skip_checks``. The model is started only when the folder is found fit, and not at all where
+    every question is answered already; a folder in which nothing was stored in the end is removed.
+    Interrupted (KeyboardInterrupt goes through), the run is marked stopped, and the same call goes
+    on with it later. Requests that take longer than ``slow_after`` seconds are named in the run's
+    log and to its progress. Where the model's server is down, the run waits for it, for
+    ``patience`` seconds, and then stops. A run that was changed after it was stored goes on only
+    with ``accept_changes``, and on a file system without locks only ``without_lock``.
+
+    It works where an event loop runs already, as in a notebook, and blocks it; `execute_async` does
+    not.
     """
-    folder = plan.data.images.root if plan.data.images else None
-    manifest = new_manifest(plan.settings, len(plan.questions), images=folder)
+    call = partial(_execute, plan, out, progress, **options)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return call(interruption=Interruption())
+    interruption = Interruption()
+    done = DaemonThreads(1, "run").submit(call, interruption=interruption)
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        interruption.interrupt()
+        wait([done])
+        raise
+
+
+async def execute_async(
+    plan: Plan, out: Path, progress: Watch = lambda store: Progress(), **options: Unpack[Options]
+) -> Progress:
+    """The same as a coroutine; ``progress`` is called from another thread.
+
+    Cancelled, it ends the run as Ctrl-C does, and returns when all is stored.
+    """
+    interruption = Interruption()
+    call = partial(_execute, plan, out, progress, interruption=interruption, **options)
+    done = DaemonThreads(1, "run").submit(call)
+    try:
+        return await asyncio.wrap_future(done)
+    except asyncio.CancelledError:
+        interruption.interrupt()
+        await asyncio.get_running_loop().run_in_executor(None, wait, [done])
+        raise
+
+
+def _execute(
+    plan: Plan,
+    out: Path,
+    progress: Watch,
+    *,
+    interruption: Interruption,
+    slow_after: float = SLOW_AFTER,
+    patience: float = PATIENCE,
+    skip_checks: Collection[str] = (),
+    accept_changes: bool = False,
+    without_lock: bool = False,
+) -> Progress:
+    if is_finished(plan, out):
+        return Progress(was_finished=True)
+    if (out / MANIFEST).exists():
+        refuse_other_settings(out, _manifest_of(plan))
     check_settings(plan.settings.model)
-    with open_run(out, manifest, accept_changes=accept_changes, without_lock=without_lock) as store:
+    refuse_problems(preflight(plan, out, skip=skip_checks))
+    manifest = _manifest_of(plan)
+    opened = open_run(
+        out,
+        manifest,
+        accept_changes=accept_changes,
+        without_lock=without_lock,
+    )
+    with removed_if_unused(out), opened as store:
         status: Status = "stopped"
         started = monotonic()
         try:
@@ -61,9 +147,11 @@ def execute(
                 prompts=PromptSet(plan.settings.prompts),
                 progress=watched,
                 slow_after=slow_after,
+                patience=patience,
             )
             started = monotonic()  # The model is up: what is timed is the asking.
             with EventLoop() as loop:
+                interruption.watch(loop)
                 loop.run(runner.run(plan.questions))
             # A failed request may leave an answer to an earlier one, with other images, say.
             is_complete = not watched.failed and all_answered(plan, store.lines)
@@ -71,6 +159,28 @@ def execute(
         finally:
             store.finish(status, seconds=monotonic() - started)
     return watched
+
+
+def _manifest_of(plan: Plan) -> Manifest:
+    folder = plan.data.images.root if plan.data.images else None
+    return new_manifest(plan.settings, len(plan.questions), images=folder)
+
+
+def is_finished(plan: Plan, out: Path) -> bool:
+    """Whether the folder holds a run under the plan's settings that is complete, and unchanged."""
+    if not (out / MANIFEST).exists():
+        return False
+    manifest = read_manifest(out)
+    serving = serving_settings(plan.settings.model.adapter)
+    model = with_known_frame(plan.settings.model, manifest.settings.model)
+    settings = msgspec.structs.replace(plan.settings, model=model)
+    return (
+        manifest.status == "complete"
+        and not differences(manifest.settings, settings, serving)
+        and manifest.environment.checkpoint == fingerprint_of_checkpoint(plan.settings.model)
+        and all(each.weight is not Weight.CHANGED for each in stored_findings(out, manifest))
+        and all_answered(plan, Run(out).lines)
+    )
 
 
 def all_answered(plan: Plan, lines: Lines) -> bool:

@@ -63,6 +63,11 @@ class RunLog:
         """A question's request is under way for a long time."""
         self._write(f"{question}: under way for {seconds_text(seconds)}")
 
+    def down(self, reason: str | None, pause: float) -> None:
+        """The model's server is down (and tried again after a pause), or back without a reason."""
+        state = f"down, tried again in {seconds_text(pause)}: {reason}" if reason else "back"
+        self._write(f"server: {state}")
+
     def trouble(self, when: str, failure: Failure) -> None:
         """The adapter failed beside the questions."""
         self._write(f"{when}: {failure.message}\n{failure.details}")

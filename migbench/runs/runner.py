@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -17,9 +18,10 @@ from migbench.asking.dialogue import Dialogue
 from migbench.asking.questions import Question, Strategy, Turn, image_sets
 from migbench.dialects import PromptSet, ask
 from migbench.messages import Adapter, ImageFile, Request, Size
-from migbench.models.boundary import Failure, answer_from, closed, max_concurrency_of
+from migbench.models.boundary import Checked, Failure, answer_from, closed, max_concurrency_of
 from migbench.models.resolving import Model
 from migbench.runs.answer_lines import AnswerLine, with_answer
+from migbench.runs.patience import PATIENCE, OutOfPatience, Patience
 from migbench.runs.run_log import RunLog
 from migbench.runs.served import ServerRecord
 from migbench.runs.store import RunStore
@@ -28,6 +30,10 @@ from migbench.util.daemon_threads import DaemonThreads
 
 GIVE_UP_AFTER = 50
 """Failures in a row, with no answer at all, after which the model is taken to be down."""
+
+
+_ALONE_SECONDS = 10.0
+"""How long the first question is asked alone."""
 
 
 def by_image_set(questions: Iterable[Question]) -> list[Question]:
@@ -43,16 +49,27 @@ class Progress:
     """What a run has done so far.
 
     ``on_question`` is called whenever a question is over, ``on_slow`` when a request about it has
-    been under way for so many seconds, from a thread of its own.
+    been under way for so many seconds, from a thread of its own. ``on_failure`` gets whatever an
+    adapter raised. ``on_down`` is told why the model's server cannot be reached, after how many
+    seconds it is tried again, and for how many more; None for a reason says that it is back. Where
+    ``on_first`` is given and nothing is answered yet, the first question is asked alone, and passed
+    to it.
     """
 
     on_question: Callable[[Question, AnswerLine], None] = lambda question, line: None
     on_slow: Callable[[str, float], None] = lambda question, seconds: None
+    on_failure: Callable[[str, Failure], None] = lambda question, failure: None
+    on_down: Callable[[str | None, float, float], None] = lambda reason, pause, left: None
+    on_first: Callable[[Question, AnswerLine], None] | None = None
     asked: int = 0
     failed: int = 0
     answered_any: bool = False
     last_error: str = ""
     gave_up: bool = False
+    out_of_patience: bool = False
+    """Whether the run was ended because the model's server did not come back."""
+    was_finished: bool = False
+    """Every question was answered before: no model was started."""
 
 
 @dataclass
@@ -70,14 +87,16 @@ class Runner:
     prompts: PromptSet = PromptSet.RELEASED
     progress: Progress = field(default_factory=Progress)
     slow_after: float = SLOW_AFTER
+    patience: float = PATIENCE
 
     def __post_init__(self) -> None:
         """Begin with nothing under way."""
         self._model = self.store.settings.model
         self._turn = asyncio.Lock()
-        self._in_flight: dict[str, asyncio.Future[AnswerLine]] = {}
+        self._in_flight: dict[str, asyncio.Future[AnswerLine | None]] = {}
         self._log = RunLog(self.store.folder)
         self._watchdog = Watchdog(self.slow_after, self._report_slow)
+        self._patience = Patience(self.patience, self._report_down)
         # A thread of its own: a disk that does not answer must keep nothing from ending.
         self._reading = DaemonThreads(1, "images")
 
@@ -93,6 +112,8 @@ class Runner:
             with self._watchdog:
                 await servers.start()
                 async with asyncio.TaskGroup() as group:
+                    first = group.create_task(self._ask_first(waiting))
+                    await asyncio.wait([first], timeout=_ALONE_SECONDS)
                     for _ in range(min(max(1, max_concurrency_of(self.adapter)), len(questions))):
                         group.create_task(self._work(waiting))
                 await servers.end()
@@ -104,13 +125,31 @@ class Runner:
             if (failure := await closed(self.adapter)) is not None:
                 self._log.trouble("closing the adapter", failure)
 
+    async def _ask_first(self, waiting: Iterator[Question]) -> None:
+        """Ask the first question of a new run, which is seen before all others go."""
+        if self.progress.on_first is None or self.store.by_key:
+            return
+        for question in islice(waiting, 1):
+            if (line := await self._over(question)) is not None:
+                self.progress.on_first(question, line)
+
     async def _work(self, waiting: Iterator[Question]) -> None:
         """Take questions one by one; as many of these run as the adapter takes at once."""
         for question in waiting:
             if self.progress.gave_up:
                 return
+            await self._over(question)
+
+    async def _over(self, question: Question) -> AnswerLine | None:
+        """The last line of a question; None where the run ends for want of a server."""
+        try:
             line = await self._answer_question(question)
-            self.progress.on_question(question, line)
+        except OutOfPatience as end:
+            self.progress.gave_up = self.progress.out_of_patience = True
+            self.progress.last_error = str(end)
+            return None
+        self.progress.on_question(question, line)
+        return line
 
     async def _answer_question(self, question: Question) -> AnswerLine:
         """Ask every turn of a question; the line of its last turn."""
@@ -173,6 +212,7 @@ class Runner:
         if key in self.store.by_key:
             return self.store.by_key[key]
         if key in self._in_flight:
+            # None where the run ends before it is answered, as it will for whoever asks again.
             return await asyncio.shield(self._in_flight[key])
         return None
 
@@ -180,10 +220,14 @@ class Runner:
         future = asyncio.get_running_loop().create_future()
         self._in_flight[blank.key] = future
         self.progress.asked += 1
-        line = blank
-        try:
+        line = None
+
+        async def answered() -> Checked:
             with self._watchdog.request(blank.question):
-                checked = await answer_from(self.adapter, request)
+                return await answer_from(self.adapter, request)
+
+        try:
+            checked = await self._patience.outlast(answered)
             line = with_answer(blank, checked.answer)
             for remark in checked.remarks:
                 self._log.remark(blank.question, blank.turn, remark)
@@ -197,11 +241,16 @@ class Runner:
     def _failed(self, blank: AnswerLine, failure: Failure) -> AnswerLine:
         """The line of a request without an answer; the traceback goes to the log."""
         self._log.failure(blank.question, blank.turn, failure)
+        self.progress.on_failure(blank.question, failure)
         return msgspec.structs.replace(blank, error=failure.message)
 
     def _report_slow(self, question: str, seconds: float) -> None:
         self._log.slow(question, seconds)
         self.progress.on_slow(question, seconds)
+
+    def _report_down(self, reason: str | None, pause: float, left: float) -> None:
+        self._log.down(reason, pause)
+        self.progress.on_down(reason, pause, left)
 
     def _record(self, line: AnswerLine) -> AnswerLine:
         """Store a line, and count it."""

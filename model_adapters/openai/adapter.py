@@ -13,13 +13,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from migbench.messages import Answer, ModelError, Request
+from migbench.messages import Answer, ModelError, Readiness, Request, ServerDown
 from model_adapters.openai.advice import Advice
 from model_adapters.openai.backoff import Backoff
 from model_adapters.openai.body import BodyFormat
 from model_adapters.openai.endpoints import AttemptFailed, Endpoint
 from model_adapters.openai.images import ImageEncoder, data_url, file_url
 from model_adapters.openai.pool import Pool
+from model_adapters.openai.preflight import readiness
 from model_adapters.openai.servers import Servers
 from model_adapters.openai.settings import (
     OMITTABLE_FIELDS,
@@ -50,7 +51,8 @@ class OpenAIAdapter:
     - ``leader_first``: the first request about an image set is answered before its siblings leave.
     - ``send_images``: ``bytes``, or ``by-path``: ``file://`` URLs, where servers can open them.
     - ``timeout``: seconds for one attempt, from connecting to the last byte of the reply.
-    - ``retries``: further attempts after a failure that may pass. Moving away from an endpoint that
+    - ``retries``: further attempts after a failure that may pass; where nothing listens at all, a
+      run waits instead (``--patience``). Moving away from an endpoint that
       fails costs none of them, once for every other endpoint.
     - ``backoff``, ``longest_wait``: seconds before the first retry, doubled for each further one,
       and the most that is ever waited, whatever ``Retry-After`` says; also the longest that an
@@ -88,6 +90,8 @@ class OpenAIAdapter:
         }
     )
     """The settings that do not change what the model says."""
+
+    needs_images = True
 
     def __init__(
         self,
@@ -136,19 +140,21 @@ class OpenAIAdapter:
         self._free_moves = len(endpoints) - 1
         self._retries = retries
         self._backoff = Backoff(first=backoff, longest=longest_wait)
+        self._endpoints = endpoints
         self._pool = Pool(endpoints, leader_first=leader_first)
+        self._advice = Advice(
+            model=checkpoint,
+            max_tokens_field=max_tokens_field,
+            omittable=sorted(OMITTABLE_FIELDS.difference(omit_fields, extra_body)),
+            extra=sorted(extra_body),
+            key_variable=api_key_env,
+            has_key=key is not None,
+        )
         self._transport = Transport(
             connections=slots,
             timeout=timeout,
             key=key,
-            advice=Advice(
-                model=checkpoint,
-                max_tokens_field=max_tokens_field,
-                omittable=sorted(OMITTABLE_FIELDS.difference(omit_fields, extra_body)),
-                extra=sorted(extra_body),
-                key_variable=api_key_env,
-                has_key=key is not None,
-            ),
+            advice=self._advice,
             by_path=send_images == "by-path",
             reason_required=finish_reason_required,
         )
@@ -172,6 +178,20 @@ class OpenAIAdapter:
         )
 
     @classmethod
+    async def preflight(cls, **settings: Any) -> Readiness:
+        """Whether the servers can be reached now, take the key, and serve the model."""
+        adapter = cls(**settings)
+        try:
+            return await readiness(
+                adapter._transport.probe,
+                [endpoint.url for endpoint in adapter._endpoints],
+                adapter._advice,
+                key_is_named="api_key_env" in settings,
+            )
+        finally:
+            await adapter._transport.close()
+
+    @classmethod
     def check(cls, **settings: Any) -> None:
         """Check the settings; the constructor does no more than that. Raises `AdapterError`."""
         cls(**settings)
@@ -180,11 +200,6 @@ class OpenAIAdapter:
     def max_concurrency(self) -> int:
         """Several times the requests that are under way at once: some wait for others."""
         return self._capacity
-
-    @property
-    def needs_images(self) -> bool:
-        """Yes: their bytes or paths are sent."""
-        return True
 
     async def answer(self, request: Request) -> Answer:
         """Answer one request; its ``seconds`` are those of the attempt that succeeded.
@@ -210,6 +225,8 @@ class OpenAIAdapter:
                         free_moves -= 1
                     elif not failure.passes:
                         raise
+                    elif self._pool.seems_down(turn, failure, attempts):
+                        raise ServerDown(str(failure)) from failure
                     elif retries == self._retries:
                         raise ModelError(f"{failure} (attempts: {attempts})") from failure
                     else:

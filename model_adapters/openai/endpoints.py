@@ -27,12 +27,23 @@ class AttemptFailed(ModelError):
     ``passes`` tells whether another attempt is worth making; the server asked for a wait of
     ``retry_after`` seconds. ``strikes`` is what it says about the endpoint: 0 nothing, it may be
     the request's own fault alone; `STRIKES_OUT` that no request would fare better.
+    ``no_connection``: nothing listens there. ``no_backend``: somebody does, and says that the
+    server is not there now (502, 503, 504).
     """
 
     def __init__(
-        self, message: str, *, passes: bool = False, strikes: int = 0, retry_after: float = 0.0
+        self,
+        message: str,
+        *,
+        passes: bool = False,
+        strikes: int = 0,
+        retry_after: float = 0.0,
+        no_connection: bool = False,
+        no_backend: bool = False,
     ) -> None:
         super().__init__(message)
+        self.no_connection = no_connection
+        self.no_backend = no_backend
         self.passes = passes
         self.strikes = strikes
         self.retry_after = retry_after
@@ -52,6 +63,7 @@ class Endpoint:
         self.served = 0
         self.moved_away = 0
         self.rests_until: float | None = None
+        self.answered_at = 0.0
         self._set_aside_at = 0.0
         self._strikes = 0
         self._rests_in_a_row = 0
@@ -74,8 +86,9 @@ class Endpoint:
             limit = 1 if now >= self.rests_until else 0
         return limit - self.under_way
 
-    def answered(self) -> None:
+    def answered(self, now: float) -> None:
         """It is well: it gave an answer, or had a reason of the request's own not to."""
+        self.answered_at = now
         self._strikes = 0
         self._rests_in_a_row = 0
         self.rests_until = None

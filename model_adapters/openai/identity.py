@@ -76,6 +76,7 @@ _FACTS = {
     "version": "version",
     "build_info": "version",
     "model_path": "model_path",
+    "model_type": "model_type",
     "model_alias": "model_alias",
 }
 """What is kept of those pages, and its name."""

@@ -17,6 +17,9 @@ from itertools import count
 
 from model_adapters.openai.endpoints import AttemptFailed, Endpoint
 
+_ATTEMPTS_AT_PROXY = 4
+"""After so many attempts in a row that a proxy turned away, its server is taken to be down."""
+
 
 class ImageSet:
     """The requests about one image set: where they go, and who of them waits.
@@ -42,13 +45,14 @@ class ImageSet:
 class Turn:
     """One request's way through the pool; it ``holds_slot`` at ``endpoint``, or waits for one.
 
-    ``began`` is when its present attempt did. ``failed_at`` are the endpoints that let it down: it
-    is not what these are tried with when they have rested.
+    ``began`` is when its present attempt did, ``asked`` when the first one did. ``failed_at`` are
+    the endpoints that let it down: it is not what these are tried with when they have rested.
     """
 
     endpoint: Endpoint
     granted: asyncio.Future[None]
     began: float
+    asked: float
 
     def __init__(self, number: int, image_set: ImageSet) -> None:
         self.number = number
@@ -79,7 +83,7 @@ class Pool:
         image_set = self._sets.setdefault(name, ImageSet(number)) if name else ImageSet(number)
         turn = Turn(number, image_set)
         await self._wait(turn)
-        turn.began = _now()
+        turn.began = turn.asked = _now()
         try:
             yield turn
         finally:
@@ -88,19 +92,32 @@ class Pool:
 
     def answered(self, turn: Turn) -> None:
         """The turn's request got an answer, or was refused for a reason of its own."""
-        turn.endpoint.answered()
+        turn.endpoint.answered(_now())
         if turn.image_set.endpoint is turn.endpoint:
             turn.image_set.is_warm = True
 
     def failed(self, turn: Turn, failure: AttemptFailed) -> None:
         """The turn's present attempt failed."""
         if not failure.strikes:
-            turn.endpoint.answered()
+            turn.endpoint.answered(_now())
         elif len(self._endpoints) > 1:  # An only one has none that could stand in for it.
             turn.endpoint.failed(failure, began=turn.began, now=_now())
             turn.failed_at.add(turn.endpoint)
         # Others may go elsewhere now, or here again.
         self._grant()
+
+    def seems_down(self, turn: Turn, failure: AttemptFailed, attempts: int) -> bool:
+        """Whether no request would fare better now: nothing listens at any endpoint.
+
+        The same is taken to be so where a proxy has said several times that there is no server, and
+        nobody got an answer since the turn's request was first sent.
+        """
+        if self.can_move(turn):
+            return False
+        silent = turn.endpoint.answered_at <= turn.asked
+        return failure.no_connection or (
+            failure.no_backend and silent and attempts >= _ATTEMPTS_AT_PROXY
+        )
 
     def can_move(self, turn: Turn) -> bool:
         """Whether the turn's endpoint is set aside and another one is well."""

@@ -35,7 +35,9 @@ def addresses(base_url: str | Sequence[str] | None, variable: str | None) -> str
     """The endpoints' addresses, given or in an environment variable. Raises `AdapterError`."""
     if base_url is None and variable is None:
         raise AdapterError("adapter openai needs an address: --endpoint http://HOST:PORT/v1")
-    require(base_url is None or variable is None, "base_url, base_url_env: one of them is expected")
+    require(
+        base_url is None or variable is None, "--endpoint, base_url_env: one of them is expected"
+    )
     if variable is None:
         return "" if base_url is None else base_url
     found = os.environ.get(variable, "").split()
@@ -51,11 +53,11 @@ def completions_urls(base_url: str | Sequence[str]) -> list[str]:
     given = [base_url] if isinstance(base_url, str) else base_url
     require(
         isinstance(given, Sequence) and bool(given) and all(isinstance(one, str) for one in given),
-        "base_url: an address, or a list of addresses, is expected",
+        "--endpoint: an address, or a list of addresses, is expected",
     )
     urls = [completions_url(one) for one in given]
     twice = sorted({url for url in urls if urls.count(url) > 1})
-    require(not twice, f"base_url: {', '.join(twice)} is given twice")
+    require(not twice, f"--endpoint: {', '.join(twice)} is given twice")
     return urls
 
 
@@ -69,15 +71,15 @@ def completions_url(base_url: str) -> str:
         hostname = (parts.hostname or "").encode("idna")
         _ = parts.port  # raises when it is no port
     except ValueError:
-        raise AdapterError("base_url: not an address; expected is http://HOST:PORT/v1") from None
+        raise AdapterError("--endpoint: not an address; expected is http://HOST:PORT/v1") from None
     require(
         not (parts.username or parts.password or parts.query or parts.fragment),
-        "base_url: an address without user name, password, query or fragment is expected; "
+        "--endpoint: an address without user name, password, query or fragment is expected; "
         "the key is read from the environment",
     )
     require(
         parts.scheme in {"http", "https"} and hostname != b"",
-        "base_url: an address such as http://127.0.0.1:8000/v1 is expected",
+        "--endpoint: an address such as http://127.0.0.1:8000/v1 is expected",
     )
     return base_url.rstrip("/") + "/chat/completions"
 

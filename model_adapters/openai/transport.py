@@ -20,7 +20,11 @@ from model_adapters.openai.server_errors import ServerError, error_in, parsed, s
 _REPLY_LIMIT = 8 * 2**20
 """Bytes of a reply that are read; an answer of a hundred thousand tokens stays far below."""
 
-_CONNECT_SECONDS = 30.0
+_CONNECT_SECONDS = 9.0
+"""Longer than it takes a busy server to accept (SYN is sent again after 1, 3 and 7 s)."""
+
+_PROBE_SECONDS = 3.0
+"""For whether a server is there; half of it for the connection."""
 
 _IDENTITY_SECONDS = 10.0
 """For what a server says of itself; one that takes longer has nothing to say."""
@@ -30,6 +34,9 @@ _KEEP_ALIVE_SECONDS = 4.0
 
 _PASSING_STATUSES = frozenset({408, 409, 425, 429})
 """Client errors that are worth another attempt, as all server errors (5xx) are."""
+
+_NO_BACKEND = frozenset({502, 503, 504})
+"""What a proxy says while the server behind it is down."""
 
 _WRONG_PLACE_STATUSES = frozenset({401, 403, 404, 405})
 """Client errors that every request meets at an endpoint with another key, path or model."""
@@ -93,7 +100,10 @@ class Transport:
             # One request may take too long by itself; a server that hangs fails many.
             alone = not isinstance(error, aiohttp.ConnectionTimeoutError)
             raise AttemptFailed(
-                self._described(url, reason), passes=True, strikes=1 if alone else STRIKES_OUT
+                self._described(url, reason),
+                passes=True,
+                strikes=1 if alone else STRIKES_OUT,
+                no_connection=not alone,
             ) from error
         except (aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
             reason = self._described(url, str(error), unreachable(error, url))
@@ -102,7 +112,12 @@ class Transport:
             reason = str(error) or type(error).__name__
             reason = self._described(url, reason, unreachable(error, url))
             # Not chained, like all below: the first message may repeat the key.
-            raise AttemptFailed(reason, passes=True, strikes=STRIKES_OUT) from None
+            raise AttemptFailed(
+                reason,
+                passes=True,
+                strikes=STRIKES_OUT,
+                no_connection=isinstance(error, aiohttp.ClientConnectorError),
+            ) from None
         seconds = time.perf_counter() - started
         if not 200 <= response.status < 300:
             return self._refused(url, response, content, served, seconds)
@@ -133,6 +148,24 @@ class Transport:
             return 0, b""
         except (aiohttp.ClientError, OSError):
             return None
+
+    async def probe(self, url: str) -> tuple[int, bytes]:
+        """Status and body of an address, within seconds; status 0 where nothing came in time.
+
+        Raises `AttemptFailed` where no connection comes about.
+        """
+        within = aiohttp.ClientTimeout(total=_PROBE_SECONDS, sock_connect=_PROBE_SECONDS / 2)
+        try:
+            async with self._session().get(url, allow_redirects=False, timeout=within) as response:
+                return response.status, await self._read(url, response)
+        except aiohttp.ConnectionTimeoutError:
+            raise AttemptFailed(self._described(url, "no connection comes about")) from None
+        except TimeoutError:
+            return 0, b""
+        except (aiohttp.ClientError, OSError) as error:
+            hint = unreachable(error, url).removeprefix(" (").removesuffix(")")
+            reason = hint or str(error) or type(error).__name__
+            raise AttemptFailed(self._described(url, reason)) from None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -183,7 +216,7 @@ class Transport:
             target = response.headers.get("Location", "nowhere")
             reason = (
                 f"{status}: redirects to {target}, which is not followed; "
-                "set base_url to the API's final address"
+                "give the API's final address as --endpoint"
             )
             raise AttemptFailed(self._described(url, reason), strikes=STRIKES_OUT)
         if status < 500 and error.is_filter:
@@ -202,7 +235,13 @@ class Transport:
         """The failure that a status is, wherever the server has said it."""
         if status >= 500 or status in _PASSING_STATUSES:
             strikes = 1 if status >= 500 else 0
-            return AttemptFailed(message, passes=True, strikes=strikes, retry_after=retry_after)
+            return AttemptFailed(
+                message,
+                passes=True,
+                strikes=strikes,
+                retry_after=retry_after,
+                no_backend=status in _NO_BACKEND,
+            )
         strikes = STRIKES_OUT if status in _WRONG_PLACE_STATUSES else 0
         return AttemptFailed(message, strikes=strikes)
 

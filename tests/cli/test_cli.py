@@ -474,3 +474,43 @@ def test_an_imported_answer_may_hold_half_a_surrogate_pair(half: str, tmp_path: 
     assert done.status == 0, done.err
     (line,) = Run(tmp_path / "run").lines.values()
     assert line.text == f"[1, 2, 3, 4] {half}"
+
+
+# --- Going on ------------------------------------------------------------------------------------
+
+
+def test_a_run_grows_by_limit_tasks_and_instances(mini: Path, tmp_path: Path) -> None:
+    def ask(*options: object) -> tuple[int, str, int]:
+        done = migbench("run", "--model", "whole-image", "--data", mini, "--out", out, *options)
+        return done.status, done.out + done.err, len(Run(out).lines) if out.exists() else 0
+
+    out = tmp_path / "run"
+    first, second = [each.id for each in read_annotations(mini / "MIG_mini.json").instances][:2]
+    assert ask("--instance", first)[0::2] == (0, 1)
+    assert ask("--instance", first, "--instance", second)[0::2] == (0, 2)
+    assert ask("--limit", "2", "--tasks", "static,OT")[0] == 2  # Not all that was asked.
+    assert ask()[0::2] == (0, 30)
+    assert migbench("verify", out).status == 0
+    status, told, _ = ask("--limit", "1")
+    assert (status, "limit: was None, is now 1" in told) == (2, True)
+    status, told, _ = ask()
+    assert (status, "every question is answered already; no model was started" in told) == (0, True)
+
+
+def test_an_unknown_instance_is_named_with_those_that_are_alike(mini: Path, tmp_path: Path) -> None:
+    known = read_annotations(mini / "MIG_mini.json").instances[0].id
+    done = migbench(
+        *("run", "--model", "whole-image", "--data", mini, "--out", tmp_path / "run"),
+        *("--instance", f"{known}x"),
+    )
+    assert (done.status, f"there is {known}" in done.err) == (2, True)
+
+
+def test_nothing_remains_of_a_model_that_does_not_start(mini: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "broken.py"
+    adapter.write_text("class Broken:\n    def __init__(self):\n        raise OSError('no GPU')\n")
+    run = ("run", "--model", "mine", "--dialect", "qwen2-vl", "--data", mini)
+    out = tmp_path / "results" / "run"
+    done = migbench(*run, "--adapter", f"{adapter}:Broken", "--out", out)
+    assert (done.status, "no GPU" in done.err) == (2, True)
+    assert not out.parent.exists()

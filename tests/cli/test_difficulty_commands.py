@@ -259,7 +259,8 @@ def test_end_to_end_with_two_models_that_are_asked(mini: Path, tmp_path: Path) -
                 *("--model-arg", f"together={together}", "--model-arg", f"alone={alone}"),
                 *("--data", mini, "--out", runs[-1], "--strategy", strategy),
             )
-            assert done.status == 0, done.err
+            # Who knows three tasks of ten gives no box for the others: that is warned of.
+            assert (done.status, "hold no box" in done.err) == (1, True)
     out = tmp_path / "split.json"
     done = migbench("difficulty", "make", "--runs", *runs, "--out", out)
     assert done.status == 0, done.err

@@ -186,7 +186,10 @@ def test_a_broken_image_costs_its_own_instances_only(mini: Path, tmp_path: Path)
     images[0].write_bytes(b"this is no image")
     images[-1].unlink()
     with server_process(tmp_path) as (url, _log):
-        done = finished(command(url, tmp_path / "data", tmp_path / "run"))
+        asked = command(url, tmp_path / "data", tmp_path / "run")
+        refused = finished(asked)
+        done = finished([*asked, "--skip-check", "images"])
+    assert (refused.returncode, "1 of " in refused.stderr) == (2, True)
     assert done.returncode == 1
     rows = instance_rows(tmp_path / "run")
     assert list(rows[rows.outcome == "model_error"].task) == ["reasoning", "reasoning"]
@@ -285,10 +288,10 @@ def test_when_all_endpoints_are_down_the_same_command_asks_what_is_left(
         server_process(first, Behaviour(die_at=20)) as (one, _log),
         server_process(second, Behaviour(die_at=30)) as (other, _more),
     ):
-        done = finished(two_endpoints(one, other, mini, out, "--model-arg", "retries=1"))
+        done = finished(two_endpoints(one, other, mini, out, "--patience", "2s"))
     assert done.returncode == 1
-    assert "targets have no answer" in done.stderr
-    assert "did not come back" in done.stderr
+    assert "the server is down: " in done.stderr
+    assert "the server did not come back" in done.stderr
     kept = len(stored(out))
     assert 0 < kept <= 50
     with server_process(later) as (url, log):

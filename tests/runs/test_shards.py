@@ -203,7 +203,6 @@ def test_a_dry_run_is_shown_where_a_task_is_in_other_shards(mini: Path) -> None:
     [
         (("--shard", "2/3"), "shard.number: was 1, is now 2"),
         (("--shard", "1/2"), "shard.of: was 3, is now 2"),
-        ((), "shard: was {'number': 1, 'of': 3}, is now None"),
     ],
 )
 def test_a_shards_folder_takes_no_other_shard(
@@ -212,6 +211,14 @@ def test_a_shards_folder_takes_no_other_shard(
     done = ask(made / "part1", *options)
     assert done.status == 2
     assert complaint in done.err
+
+
+def test_a_shard_grows_into_the_whole_run(ask: Ask, made: Path, tmp_path: Path) -> None:
+    grown = shutil.copytree(made / "part1", tmp_path / "grown")
+    part = len(Run(grown).lines)
+    assert ask(grown).status == 0
+    assert len(Run(grown).lines) > part
+    assert migbench("verify", grown).status == 0
 
 
 # --- Merging -------------------------------------------------------------------------------------

@@ -50,7 +50,9 @@ class Behaviour:
     """How the server misbehaves. Rates are shares, drawn by ``seed`` and the request's content.
 
     ``fail_rate`` is drawn anew for each attempt; the others are a request's lasting fate.
-    Times are in seconds. A process ends by SIGKILL when request number ``die_at`` arrives. Images
+    A server with a ``key`` answers who sends it alone. It stops listening when it has answered
+    ``stop_after`` requests, and says of its model that it is of the folder ``root``. Times are in
+    seconds. A process ends by SIGKILL when request number ``die_at`` arrives. Images
     by path are opened below ``media_folder``.
     """
 
@@ -66,6 +68,9 @@ class Behaviour:
     max_images: int = 1000
     media_folder: str = ""
     model: str = ""
+    key: str = ""
+    root: str = ""
+    stop_after: int = -1
     seed: int = 0
 
     def fate(self, request: str, attempt: int) -> str:
@@ -196,20 +201,32 @@ class LocalServer:
         app.router.add_get("/{path:.*}", self._tell)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        self._site = web.TCPSite(runner, "127.0.0.1", self._port, reuse_address=True)
+        await self._site.start()
         host, port = runner.addresses[0][:2]
+        self.port = int(port)
         self.base_url = f"http://{host}:{port}/v1"
         return runner
 
     async def _tell(self, http: web.Request) -> web.Response:
+        if self._is_locked(http):
+            return web.json_response({"error": {"message": "Unauthorized"}}, status=401)
         page = self.page(http.path)
         return web.json_response(page) if page is not None else web.Response(status=404)
+
+    def _is_locked(self, http: web.Request) -> bool:
+        key = self.behaviour.key
+        return bool(key) and http.headers.get("Authorization") != f"Bearer {key}"
 
     def page(self, path: str) -> object | None:
         """What the server says of itself at a path, if anything."""
         if path != "/v1/models":
             return None
-        return {"object": "list", "data": [{"id": self.behaviour.model or "m"}]}
+        # Without a model of its own it answers as whatever is asked for, and lists nothing.
+        served = [{"id": self.behaviour.model}] if self.behaviour.model else []
+        if served and self.behaviour.root:
+            served[0]["root"] = self.behaviour.root
+        return {"object": "list", "data": served}
 
     async def _complete(self, http: web.Request) -> web.Response:
         arrival, self._arrivals = self._arrivals, self._arrivals + 1
@@ -268,6 +285,10 @@ class LocalServer:
             await asyncio.sleep(delay)
         finally:
             self._siblings[image_set] -= 1
+        if 0 <= self.behaviour.stop_after <= arrival:
+            if arrival == self.behaviour.stop_after:
+                await self._site.stop()
+            scripted = Scripted(drop=True)
         self._siblings_answered[image_set] += scripted.status == 200 and not scripted.drop
         if scripted.drop and http.transport is not None:
             http.transport.abort()

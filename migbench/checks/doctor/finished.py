@@ -121,16 +121,25 @@ def _findings(
             f"Boxes are written in another syntax than declared: {', '.join(speech.used)}.",
             *flags(model.dialect, model.dialect.convention, speech.used, prompts, speech.samples),
         )
-    against = [*_range(model, numbers), *_places(numbers), *_order(model, numbers)]
-    against += _growth(model, numbers)
-    yield from against
-    if all(each.severity is not Severity.PROBLEM for each in against):
+    found = against(model, numbers)
+    yield from found
+    if all(each.severity is not Severity.PROBLEM for each in found):
         yield Finding(
             severity=Severity.GOOD,
             text=f"Nothing in the numbers speaks against {described(model.dialect.convention)}. "
             "Whether it is right, only known boxes tell: migbench doctor --model",
         )
     yield from habits(speech)
+
+
+def against(model: Model, numbers: Numerals) -> list[Finding]:
+    """What in the numbers speaks against the model's convention."""
+    return [
+        *_range(model, numbers),
+        *_places(numbers),
+        *_order(model, numbers),
+        *_growth(model, numbers),
+    ]
 
 
 def _range(model: Model, numbers: Numerals) -> Iterator[Finding]:
