@@ -23,7 +23,7 @@ from migbench.cli.model_options import MODEL_HELP, chosen_model, running_options
 from migbench.cli.options import ExistingFolder, data_of_run_options, json_option, lock_option
 from migbench.cli.output import write_result
 from migbench.cli.progress import ProgressBar
-from migbench.cli.terminal import echo
+from migbench.cli.terminal import echo, echo_error
 from migbench.cli.watching_options import watching_options
 from migbench.data.images import Images
 from migbench.errors import UsageError
@@ -93,7 +93,7 @@ def command(
         with _folder(out) as folder:
             plan = prepare(chosen_model(options), folder / "scenes", scenes)
             with ProgressBar(plan, "standard", corrections=True, debug=debug) as bar:
-                execute(
+                progress = execute(
                     plan,
                     folder / "run",
                     bar.start,
@@ -102,6 +102,9 @@ def command(
                     skip_checks=skip_checks,
                     without_lock=without_lock,
                 )
+            if progress.out_of_patience:
+                echo_error(f"the server did not come back: {progress.last_error}")
+                return 1
             diagnosis = diagnose(plan, Run(folder / "run"))
         return _show(diagnosis, diagnosis_report(diagnosis), json_file)
     _refuse({"out": out, **options}, "is about --model; a run has its own settings")

@@ -23,7 +23,7 @@ from migbench.models.event_loop import EventLoop
 from migbench.models.resolving import Model, load_profiles
 from migbench.runs.plan import Plan
 
-_ADAPTER_SECONDS = 5.0
+_ADAPTER_SECONDS = 10.0
 _SHOWN = 3
 _SIZES = 200
 """Images whose sizes are tried, evenly spread over all."""

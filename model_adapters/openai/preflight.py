@@ -76,6 +76,9 @@ async def _look(probe: Probe, url: str, advice: Advice) -> _Found:
                 return _Found(f"{shown}: the API is at {shown}/v1: --endpoint {shown}/v1")
     except AttemptFailed as failure:
         return _Found(str(failure).replace("/models: ", ": ", 1), is_reachable=False)
+    if status == 0:
+        _log.warning("%s: does not say in time which models it serves; it is asked anyway", shown)
+        return _Found()
     if status == 401:
         error = ServerError(redact(server_message(body))[:200])
         return _Found(f"{shown}: 401: {error.message}{advice.on(status, error, url, ())}")

@@ -207,6 +207,18 @@ def test_a_server_that_goes_is_waited_for_and_a_run_that_stops_goes_on(
         assert served(mini, server.base_url, out).status == 0
 
 
+def test_a_server_that_never_was_there_leaves_nothing(mini: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results" / "run"
+    done = served(mini, gone(), out, "--skip-check", "server", "--patience", "0.2s")
+    assert (done.status, "the server did not come back" in done.err) == (1, True)
+    assert not out.parent.exists()
+    doctor = migbench(
+        *("doctor", "--model", "m", "--adapter", "openai", "--endpoint", gone()),
+        *("--dialect", "qwen2-vl", "--scenes", "2", "--skip-check", "server", "--patience", "0.2s"),
+    )
+    assert (doctor.status, "the server did not come back" in doctor.err) == (1, True)
+
+
 def test_where_there_is_no_terminal_a_line_is_told_every_minute(
     mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
