@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migbench.asking.questions import Question
+from migbench.data.annotations import Annotations
 from migbench.runs.settings import Settings
 from migbench.runs.store import Lines
 
@@ -22,12 +23,14 @@ FEWEST = 10
 _LOOKED_AT = 200
 
 
-def advice(settings: Settings, questions: Sequence[Question], lines: Lines) -> Boxless:
+def advice(
+    settings: Settings, questions: Sequence[Question], lines: Lines, annotations: Annotations
+) -> Boxless:
     """Why the answers to the first of these questions that have one hold no box."""
     from migbench.checks.doctor.boxless import why_no_box  # Most runs start without the doctor.
 
     answered = [each for each in questions if (each.id, 0) in lines]
-    return why_no_box(settings, answered[:_LOOKED_AT], lines)
+    return why_no_box(settings, answered[:_LOOKED_AT], lines, annotations)
 
 
 def tell_boxless(count: int, which: str, why: Boxless, out: Path | None) -> str:

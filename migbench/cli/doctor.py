@@ -12,12 +12,12 @@ import click
 
 from migbench.checks.doctor import (
     Diagnosis,
-    Plausibility,
+    StoredRunCheck,
+    check_stored_run,
     diagnose,
     diagnosis_report,
-    look_at_run,
-    plausibility_report,
     prepare,
+    stored_run_report,
 )
 from migbench.cli.model_options import MODEL_HELP, chosen_model, running_options
 from migbench.cli.options import ExistingFolder, data_of_run_options, json_option, lock_option
@@ -50,7 +50,7 @@ from migbench.runs.store import Run
     "--run",
     "run",
     type=ExistingFolder,
-    help="Look at this finished run instead; no model is asked.",
+    help="Check this stored run instead; no model is asked.",
 )
 @data_of_run_options
 @lock_option
@@ -72,9 +72,9 @@ def command(
 ) -> int:
     """Check how a model writes boxes, before a run is wasted on a wrong declaration.
 
-    The model is asked about rendered scenes, as the benchmark would ask it, and its boxes are held
-    against the known ones in every convention. The verdict names the flag to set; nothing is set
-    by itself. With --run, the answers of a finished run are judged without ground truth.
+    The model is asked about rendered scenes, as the benchmark would ask it, and its boxes are
+    compared with the known ones in every convention. The findings name the option to set; nothing
+    is set automatically. With --run, the answers of a stored run are checked without ground truth.
 
     \b
     Examples:
@@ -87,7 +87,7 @@ def command(
     1 where it is not, or nobody can tell, 2 bad usage or input.
     """
     if (run is None) == (options["model"] is None):
-        raise UsageError("give either --model, to ask it about scenes, or --run, a finished run")
+        raise UsageError("give either --model, to ask it about scenes, or --run, a stored run")
     if run is None:
         _refuse({"annotations": annotations, "images": images}, "is about --run")
         with _folder(out) as folder:
@@ -108,8 +108,8 @@ def command(
             diagnosis = diagnose(plan, Run(folder / "run"))
         return _show(diagnosis, diagnosis_report(diagnosis), json_file)
     _refuse({"out": out, **options}, "is about --model; a run has its own settings")
-    plausibility = look_at_run(Run(run), annotations=annotations, images=images)
-    return _show(plausibility, plausibility_report(plausibility), json_file)
+    found = check_stored_run(Run(run), annotations=annotations, images=images)
+    return _show(found, stored_run_report(found), json_file)
 
 
 def _refuse(options: dict[str, Any], why: str) -> None:
@@ -118,12 +118,12 @@ def _refuse(options: dict[str, Any], why: str) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {why}")
 
 
-def _show(found: Diagnosis | Plausibility, report: str, json_file: Path | None) -> int:
+def _show(found: Diagnosis | StoredRunCheck, report: str, json_file: Path | None) -> int:
     """Print it; the exit status."""
     if str(json_file) != "-":
         echo(report)
     write_result(json_file, found)
-    return 0 if found.is_well else 1
+    return 0 if found.ok else 1
 
 
 @contextmanager

@@ -112,7 +112,7 @@ class ProgressBar:
         tally, store = self._tally, self._store
         assert store is not None
         if 2 * tally.boxless >= tally.answered:
-            why = advice(store.settings, self._plan.questions, store.lines)
+            why = advice(store.settings, self._plan.questions, store.lines, self._plan.annotations)
             which = f"of the first {tally.answered}"
             self._say(tell_boxless(tally.boxless, which, why, self._out))
 

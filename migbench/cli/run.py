@@ -247,7 +247,7 @@ def warn_of_boxless(scored: ScoredRun, out: Path) -> int:
         return 0
     run = scored.run
     questions = questions_of(run.settings, scored.annotations)
-    why = advice(run.settings, questions, run.lines)
+    why = advice(run.settings, questions, run.lines, scored.annotations)
     echo_error(tell_boxless(boxless, f"of {answered:,}", why, out))
     return 1
 

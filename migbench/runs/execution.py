@@ -25,7 +25,7 @@ from migbench.models.resolving import (
     with_resizing,
 )
 from migbench.runs.environment import new_manifest
-from migbench.runs.findings import Weight
+from migbench.runs.findings import FindingKind
 from migbench.runs.fingerprints import fingerprint_of_checkpoint
 from migbench.runs.manifest import MANIFEST, Manifest, Status, read_manifest
 from migbench.runs.opening import open_run, refuse_other_settings
@@ -178,7 +178,7 @@ def is_finished(plan: Plan, out: Path) -> bool:
         manifest.status == "complete"
         and not differences(manifest.settings, settings, serving)
         and manifest.environment.checkpoint == fingerprint_of_checkpoint(plan.settings.model)
-        and all(each.weight is not Weight.CHANGED for each in stored_findings(out, manifest))
+        and all(each.kind is not FindingKind.CHANGED for each in stored_findings(out, manifest))
         and all_answered(plan, Run(out).lines)
     )
 

@@ -178,7 +178,7 @@ def _changes(old: Manifest, new: Manifest) -> list[str]:
 def _holds_no_answer(folder: Path, manifest: Manifest) -> bool:
     """Whether no answer was stored in a run, and none taken out of it."""
     return all(line.answer is None for line in read_lines(folder / ANSWERS)) and not any(
-        each.weight is Weight.CHANGED for each in stored_findings(folder, manifest)
+        each.kind is FindingKind.CHANGED for each in stored_findings(folder, manifest)
     )
 
 

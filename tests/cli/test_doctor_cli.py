@@ -12,7 +12,7 @@ from support.command_line import Done, migbench
 from support.doctor_fakes import ADAPTER
 
 from migbench.boxes import Box, Convention, Order
-from migbench.checks.doctor import finished
+from migbench.checks.doctor import stored_run
 from migbench.data.annotations import Annotations, Instance, read_annotations
 from migbench.messages import ImageFile, Size
 from migbench.mini import render
@@ -35,9 +35,9 @@ def test_a_sound_model_is_told_so_and_the_status_is_0() -> None:
     assert done.status == 0, done.err
     assert "24 questions about 16 rendered image sets" in done.out
     assert "xyxy, 0-1000 (declared)" in done.out
-    _, verdict = done.out.split("Verdict\n")
-    assert verdict.startswith("  ok: The declared convention fits")
-    assert "PROBLEM" not in verdict
+    _, findings = done.out.split("Findings\n")
+    assert findings.startswith("  ok: The declared convention fits")
+    assert "PROBLEM" not in findings
     assert max(map(len, done.out.splitlines())) <= 110
 
 
@@ -48,7 +48,7 @@ def test_a_wrong_declaration_is_told_with_the_flag_and_the_status_is_1(tmp_path:
     assert "PROBLEM: The declared convention is wrong: answers fit yxyx, 0-1000" in done.out
     assert "    set: --dialect gemini\n" in done.out
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["conventions"]["fits"][0]["name"] == "yxyx, 0-1000"
+    assert found["conventions"]["ranked"][0]["name"] == "yxyx, 0-1000"
     assert found["conventions"]["declared"]["order"] == "xyxy"
     assert [each["flags"] for each in found["findings"] if each["flags"]] == [
         ["--dialect gemini", "--dialect gemma"]
@@ -101,8 +101,8 @@ def test_an_untrained_checkpoint_is_told_honestly(checkpoint: Path) -> None:
     )
     assert done.status == 1, done.err
     found = json.loads(done.out)
-    assert found["speech"]["n"] == 6
-    assert sum(found["speech"]["outcomes"].values()) == 6
+    assert found["answers"]["n"] == 6
+    assert sum(found["answers"]["outcomes"].values()) == 6
     assert found["conventions"] is None
     texts = [each["text"] for each in found["findings"] if each["severity"] == "problem"]
     assert texts[-1].startswith("Cannot tell which convention the model follows: no answer holds")
@@ -217,7 +217,7 @@ def test_a_run_that_is_not(
 ) -> None:
     done = migbench("doctor", "--run", run_of(say), "--images", mini)
     assert done.status == 1, done.out
-    said = " ".join(done.out.split("Verdict\n")[1].split())
+    said = " ".join(done.out.split("Findings\n")[1].split())
     assert "PROBLEM" in said
     assert complaint in said
 
@@ -236,7 +236,7 @@ def test_no_ground_truth_is_looked_at(
     run = run_of(written_in(Convention()))
     before = migbench("doctor", "--run", run, "--images", mini)
 
-    read = finished.annotations_of
+    read = stored_run.annotations_of
 
     def elsewhere(run: Run, moved_to: Path | None = None) -> Annotations:
         found = read(run, moved_to)
@@ -244,7 +244,7 @@ def test_no_ground_truth_is_looked_at(
         moved = (replace(each, box=Box(0.9, 0.9, 0.8, 2.0)) for each in found.instances)
         return replace(found, instances=tuple(moved))
 
-    monkeypatch.setattr(finished, "annotations_of", elsewhere)
+    monkeypatch.setattr(stored_run, "annotations_of", elsewhere)
     assert migbench("doctor", "--run", run, "--images", mini).out == before.out
 
 

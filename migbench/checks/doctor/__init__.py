@@ -1,27 +1,27 @@
-"""The doctor: whether a model is asked, shown images and read as it should be.
+"""The doctor: whether a model's prompts, images and box convention are what its declaration says.
 
-It asks the model about some forty rendered image sets, through the very path of the benchmark, and
-holds the answers against the known boxes: under the declared convention and under all others, edge
-by edge for a systematic shift, and image by image for mixed-up images. `finished` looks at a stored
-run instead, where without known boxes only plausibility can be judged.
+It asks the model about some forty rendered image sets, as a run of the benchmark does, and compares
+the answers with the known boxes: under every convention, edge by edge for a systematic shift, and
+image by image for mixed-up images. A stored run has no known boxes; `check_stored_run` judges its
+numbers alone.
 
-Here alone may a convention be held against known boxes, and only against those of rendered scenes.
-Nothing is set on its own account: the verdict names the flag, and the user sets it.
+Only here is a convention compared with known boxes, and only with those of rendered scenes. The
+findings name the option to set; nothing is set automatically.
 """
 
-from migbench.checks.doctor.examine import Diagnosis, diagnose, prepare
-from migbench.checks.doctor.finished import Plausibility, look_at_run
-from migbench.checks.doctor.report import diagnosis_report, plausibility_report
-from migbench.checks.doctor.verdict import Finding, Severity
+from migbench.checks.doctor.diagnosis import Diagnosis, diagnose, prepare
+from migbench.checks.doctor.findings import Finding, Severity
+from migbench.checks.doctor.report import diagnosis_report, stored_run_report
+from migbench.checks.doctor.stored_run import StoredRunCheck, check_stored_run
 
 __all__ = [
     "Diagnosis",
     "Finding",
-    "Plausibility",
     "Severity",
+    "StoredRunCheck",
+    "check_stored_run",
     "diagnose",
     "diagnosis_report",
-    "look_at_run",
-    "plausibility_report",
     "prepare",
+    "stored_run_report",
 ]

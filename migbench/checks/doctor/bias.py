@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from migbench.boxes import Box, FloatArray, iou
-from migbench.checks.doctor.fits import NEGLIGIBLE, Gap, gap
+from migbench.checks.doctor.ranking import Gap, gap
 from migbench.models.corrections import Correction
 from migbench.scoring.uncertainty import LEVEL
 
@@ -53,46 +51,24 @@ class EdgeBias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Edges = tuple[EdgeBias, ...]
-Correcting = Callable[[Edges, FloatArray], FloatArray]
-"""Corrects boxes by what edges ask for."""
-
-
-class Effect(msgspec.Struct, frozen=True):
-    """What a correction adds to the mean IoU of answers that it was not fitted to."""
-
-    gain: Gap | None
-
-    @property
-    def helps(self) -> bool:
-        """Whether it certainly makes the boxes fit better, by more than nothing."""
-        return self.gain is not None and self.gain.low > 0 and self.gain.mean >= NEGLIGIBLE
-
-    @property
-    def hurts(self) -> bool:
-        """Whether it certainly makes the boxes fit worse, by more than nothing."""
-        return self.gain is not None and self.gain.high < 0 and self.gain.mean <= -NEGLIGIBLE
-
-
-class Corrected(Effect, frozen=True):
-    """The same of a correction as profiles declare it."""
-
-    correction: Correction
 
 
 class Bias(msgspec.Struct, frozen=True, kw_only=True):
-    """All four edges, from ``n`` boxes.
+    """All four edges, from ``n`` boxes, and the gains in mean IoU that corrections bring.
 
-    ``x`` and ``y`` are what the linear correction of each axis does: where it helps, the axis is
-    off systematically. ``fitting`` is the scaling of y that fits these answers, ``declared`` the
-    profile's own correction, if it has one.
+    ``x`` and ``y`` are the gains of each axis' linear correction, ``scaling`` the correction of y
+    that fits these answers, ``declared`` the profile's own, if it has one. What is fitted is fitted
+    to other answers than its gain comes from.
     """
 
     n: int
     edges: Edges
-    x: Effect
-    y: Effect
-    fitting: Corrected
-    declared: Corrected | None
+    x: Gap | None
+    y: Gap | None
+    scaling: Correction
+    scaling_gain: Gap | None
+    declared: Correction | None
+    declared_gain: Gap | None
 
 
 def estimate_bias(
@@ -108,49 +84,48 @@ def estimate_bias(
     before = iou(given, true)
     edges = _edges(given, true)
 
-    def effect(corrected: FloatArray) -> Gap | None:
+    def gain(corrected: FloatArray) -> Gap | None:
         return gap(iou(corrected, true) - before, clusters)
 
-    linear = [effect(_held_out(given, true, partial(_linear, axis=axis))) for axis in (0, 1)]
-    scaled = effect(_held_out(given, true, lambda found, boxes: _applied(_scaling(found), boxes)))
+    def held_out_gain(correct: Callable[[Edges, FloatArray], FloatArray]) -> Gap | None:
+        """Of boxes, each half corrected by what was fitted to the other half.
+
+        Corrected by what was fitted to themselves, boxes always seem to gain a little.
+        """
+        corrected = given.copy()
+        first = np.arange(len(given)) % 2 == 0
+        for half in (first, ~first):
+            corrected[half] = correct(_edges(given[~half], true[~half]), given[half])
+        return gain(corrected)
+
     return Bias(
         n=len(answered),
         edges=edges,
-        x=Effect(linear[0]),
-        y=Effect(linear[1]),
-        fitting=Corrected(scaled, _scaling(edges)),
-        declared=Corrected(effect(_applied(declared, given)), declared) if declared else None,
+        x=held_out_gain(lambda found, boxes: _linear(found, boxes, axis=0)),
+        y=held_out_gain(lambda found, boxes: _linear(found, boxes, axis=1)),
+        scaling=_scaling(edges),
+        scaling_gain=held_out_gain(lambda found, boxes: _corrected(_scaling(found), boxes)),
+        declared=declared,
+        declared_gain=gain(_corrected(declared, given)) if declared else None,
     )
-
-
-def _held_out(given: FloatArray, true: FloatArray, correct: Correcting) -> FloatArray:
-    """All boxes, each half of them corrected by what the other half asks for.
-
-    Corrected by what they ask for themselves, boxes always seem to gain a little.
-    """
-    corrected = given.copy()
-    first = np.arange(len(given)) % 2 == 0
-    for half in (first, ~first):
-        corrected[half] = correct(_edges(given[~half], true[~half]), given[half])
-    return corrected
 
 
 def _linear(edges: Edges, boxes: FloatArray, axis: int) -> FloatArray:
     corrected = boxes.copy()
-    for place in (axis, axis + 2):
-        edge = edges[place]
+    for index in (axis, axis + 2):
+        edge = edges[index]
         if edge.scale.value > 0:
-            corrected[:, place] = (boxes[:, place] - edge.offset / 100) / edge.scale.value
+            corrected[:, index] = (boxes[:, index] - edge.offset / 100) / edge.scale.value
     return corrected
 
 
 def _scaling(edges: Edges) -> Correction:
     """The correction of y with these edges' factors."""
-    y1, y2 = (round(edges[place].factor.value, 3) for place in (1, 3))
+    y1, y2 = (round(edges[index].factor.value, 3) for index in (1, 3))
     return Correction(y1=y1, y2=y2, max=0.999, digits=3)
 
 
-def _applied(correction: Correction, boxes: FloatArray) -> FloatArray:
+def _corrected(correction: Correction, boxes: FloatArray) -> FloatArray:
     return np.array([correction.apply(Box(*box)) for box in boxes.tolist()])
 
 
@@ -173,28 +148,20 @@ def _edge(name: str, answered: FloatArray, true: FloatArray) -> EdgeBias:
 def median(values: FloatArray) -> Estimate:
     """The median, between the order statistics that hold it with a probability of at least 95 %.
 
-    Which these are, the binomial distribution says (Conover 1999, section 3.2); they are the
-    extremes where values are too few for that.
+    The extremes where values are too few for that (Conover 1999, section 3.2).
     """
-    ordered: NDArray[np.float64] = np.sort(values)
-    n = len(ordered)
-    if not n:
+    from scipy.stats import quantile_test
+
+    if not len(values):
         return Estimate(math.nan, -math.inf, math.inf)
-    beyond, skipped = 0.0, 0
-    while skipped < n // 2:
-        beyond += math.comb(n, skipped) / 2**n
-        if beyond > (1 - LEVEL) / 2:
-            break
-        skipped += 1
-    low = max(skipped - 1, 0)
-    return Estimate(float(np.median(ordered)), float(ordered[low]), float(ordered[n - 1 - low]))
+    limits = quantile_test(values, p=0.5).confidence_interval(LEVEL)
+    low = values.min() if math.isnan(limits.low) else limits.low
+    high = values.max() if math.isnan(limits.high) else limits.high
+    return Estimate(float(np.median(values)), float(low), float(high))
 
 
 def slope(answered: FloatArray, true: FloatArray) -> Estimate:
-    """The median of the slopes between all pairs of points (Theil 1950), and its interval.
-
-    The interval is Sen's (1968).
-    """
+    """The median slope of all pairs of points (Theil 1950), with Sen's interval (1968)."""
     from scipy.stats import theilslopes
 
     found = theilslopes(answered, true, alpha=LEVEL)

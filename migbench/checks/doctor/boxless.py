@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from migbench.asking.questions import Question
-from migbench.checks.doctor.answers import Speech, holds_box_in, listen, written
+from migbench.checks.doctor.answers import AnswerFormat, holds_box, parse_answers
 from migbench.checks.doctor.conventions import flags
-from migbench.checks.doctor.finished import against
-from migbench.checks.doctor.plausibility import Given, numerals
-from migbench.checks.doctor.verdict import Severity, told, unread
+from migbench.checks.doctor.findings import Severity, counted, without_box
+from migbench.checks.doctor.numbers import BoxNumbers, number_statistics
+from migbench.checks.doctor.stored_run import against
+from migbench.data.annotations import Annotations
 from migbench.dialects import Dialect, PromptSet, load_dialects
-from migbench.models.resolving import Model
 from migbench.runs.settings import Settings
 from migbench.runs.store import Lines
 from migbench.scoring import Outcome
-
-UNREADABLE = Outcome.UNREADABLE
 
 _MOST = 3
 """Dialects that are named."""
@@ -32,62 +28,69 @@ class Boxless(NamedTuple):
     flags: tuple[str, ...] = ()
 
 
-def why_no_box(settings: Settings, questions: Sequence[Question], lines: Lines) -> Boxless:
+def why_no_box(
+    settings: Settings, questions: Sequence[Question], lines: Lines, annotations: Annotations
+) -> Boxless:
     """Why answers to these questions hold no box in the declared dialect."""
     model = settings.model
-    found = written(settings, questions, lines)
-    speech = listen(found, range(len(found)), model.dialect)
-    whys = sorted(unread(model, speech), key=lambda each: each.severity is not Severity.PROBLEM)
+    answers, form = parse_answers(settings, questions, lines, annotations)
+    whys = sorted(without_box(model, form), key=lambda each: each.severity is not Severity.PROBLEM)
     reason = " ".join(each.text for each in whys[:1]) or "no answer holds one"
-    if max(speech.outcomes, key=lambda each: speech.outcomes[each], default=None) is UNREADABLE:
-        syntax = ", ".join(speech.declared)
-        reason = f"dialect {model.dialect.name} is declared, with {syntax}. {told(speech.reasons)}"
+    if max(form.outcomes, key=lambda each: form.outcomes[each], default=None) is Outcome.UNREADABLE:
+        syntax = ", ".join(form.declared)
+        reason = (
+            f"dialect {model.dialect.name} is declared, with {syntax}. They hold: "
+            f"{counted(form.reasons)}"
+        )
     reason = reason.removesuffix(".")
-    if speech.used == speech.declared:
+    if form.used == form.declared:
         return Boxless(reason, next((each.flags for each in whys if each.flags), ()))
-    found = written(settings, questions, lines, speech.used)
-    given = [
-        Given(each.numbers, each.line.size(each.instance.target_image) if each.line else None, at)
-        for at, each in enumerate(found)
+    boxes = [
+        BoxNumbers(
+            each.numbers,
+            each.line.size(each.instance.target_image) if each.line else None,
+            each.cluster,
+        )
+        for each in answers
         if each.numbers
     ]
-    names = likely_dialects(model, speech, given)
+    names = likely_dialects(form, boxes)
     if names:
         return Boxless(reason, tuple(f"--dialect {name}" for name in names[:_MOST]))
     custom = flags(
         model.dialect,
         model.dialect.convention,
-        speech.used,
+        form.used,
         PromptSet(settings.prompts),
-        speech.samples,
+        form.samples,
     )
     return Boxless(reason, custom)
 
 
-def likely_dialects(model: Model, speech: Speech, given: Sequence[Given]) -> list[str]:
+def likely_dialects(answers: AnswerFormat, boxes: Sequence[BoxNumbers]) -> list[str]:
     """Known dialects that read what was written, and under which its numbers can be boxes.
 
     Those in whose numbers least is odd, and of these the ones whose first way of writing it is.
     """
-    ranked = sorted(_readers(model, speech, given), key=lambda each: each[0])
+    ranked = sorted(_readers(answers, boxes), key=lambda each: each[0])
     return [name for rank, name in ranked if rank == ranked[0][0]]
 
 
 def _readers(
-    model: Model, speech: Speech, given: Sequence[Given]
+    answers: AnswerFormat, boxes: Sequence[BoxNumbers]
 ) -> Iterator[tuple[tuple[int, bool], str]]:
     for name, dialect in load_dialects().items():
-        if dialect.unsupported or not _reads(dialect, speech):
+        if dialect.unsupported or not _reads(dialect, answers):
             continue
-        numbers = numerals(given, dialect.convention)
+        numbers = number_statistics(boxes, dialect.convention)
         if numbers is None:
             continue
-        odd = against(replace(model, dialect=dialect), numbers)
+        odd = against(dialect.convention, numbers)
         problems = sum(each.severity is Severity.PROBLEM for each in odd)
-        yield (problems, dialect.syntax[0] not in speech.used), name
+        yield (problems, dialect.syntax[0] not in answers.used), name
 
 
-def _reads(dialect: Dialect, speech: Speech) -> bool:
-    return set(speech.used) <= set(dialect.syntax) and all(
-        holds_box_in(dialect, sample) for sample in speech.samples
+def _reads(dialect: Dialect, answers: AnswerFormat) -> bool:
+    return set(answers.used) <= set(dialect.syntax) and all(
+        holds_box(dialect, sample) for sample in answers.samples
     )

@@ -1,4 +1,4 @@
-"""Which conventions the doctor tries, and how each is declared on the command line.
+"""The conventions that the doctor tries, and how each is declared on the command line.
 
 The candidates are every order, with every known scale, in every frame: all kinds of frame that
 `migbench.boxes` has, with the numbers that dialects and profiles give them.
@@ -7,7 +7,7 @@ The candidates are every order, with every known scale, in every frame: all kind
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import get_args
@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace as with_fields
 
 from migbench.boxes import SCALES, Convention, EdgeLimited, Frame, Order, Original, SmartResized
-from migbench.checks.doctor.answers import holds_box_in
+from migbench.checks.doctor.answers import holds_box
 from migbench.checks.doctor.scenes import SIDES
 from migbench.dialects import Dialect, PromptSet, load_dialects
 from migbench.dialects.dialect import wording
@@ -119,7 +119,7 @@ def flags(
 
 
 def _reads(dialect: Dialect, samples: Sequence[str]) -> bool:
-    return all(holds_box_in(dialect, sample) for sample in samples)
+    return all(holds_box(dialect, sample) for sample in samples)
 
 
 def _bounds(dialect: Dialect, convention: Convention) -> str | None:
@@ -144,18 +144,20 @@ def _custom(
 ) -> str:
     spellings = (dialect, *load_dialects().values())
     readers = (each for each in spellings if _reads(with_fields(each, syntax=syntax), samples))
-    spelling = next(readers, dialect)
     words = ["--dialect", "custom", "--box-order", convention.order.value]
     words += ["--box-scale", scale_text(convention.scale)]
     if not isinstance(convention.frame, Original):
         words += ["--box-frame", frame_text(convention.frame)]
-    for each in syntax:
-        words += ["--box-syntax", str(each)]
+    words += _each("--box-syntax", syntax)
     if convention.offset:
         words += ["--box-offset", f"{convention.offset:g}"]
-    words += _spelling(spelling)
+    words += _spelling(next(readers, dialect))
     words += ["--box-format", wording(dialect.format, prompts)]
     return shlex.join(words)
+
+
+def _each(flag: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (flag, str(value))]
 
 
 def _spelling(dialect: Dialect) -> list[str]:
@@ -169,10 +171,8 @@ def _spelling(dialect: Dialect) -> list[str]:
         ("--image-field", "image_fields"),
     ):
         if (values := getattr(dialect, field)) != getattr(usual, field):
-            for value in values:
-                words += [flag, value]
-    for names in dialect.corners:
-        words += ["--box-corners", ",".join(names)]
+            words += _each(flag, values)
+    words += _each("--box-corners", map(",".join, dialect.corners))
     if dialect.images_from != usual.images_from:
         words += ["--images-from", str(dialect.images_from)]
     if dialect.thinking_marks != usual.thinking_marks:

@@ -1,25 +1,25 @@
-"""What the doctor found, as text for a terminal."""
+"""The doctor's findings and statistics as text for a terminal."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from migbench.checks.doctor.answers import Speech
+from migbench.checks.doctor.answers import AnswerFormat
 from migbench.checks.doctor.bias import Bias, Estimate
 from migbench.checks.doctor.conventions import described
-from migbench.checks.doctor.examine import Diagnosis
-from migbench.checks.doctor.finished import Plausibility
-from migbench.checks.doctor.fits import Fits
-from migbench.checks.doctor.identity import Identity
-from migbench.checks.doctor.plausibility import Numerals
-from migbench.checks.doctor.verdict import Finding, Severity
+from migbench.checks.doctor.diagnosis import Diagnosis
+from migbench.checks.doctor.findings import Finding, Severity, counted
+from migbench.checks.doctor.image_order import ImageOrder
+from migbench.checks.doctor.numbers import NumberStatistics
+from migbench.checks.doctor.ranking import Ranking
+from migbench.checks.doctor.stored_run import StoredRunCheck
 from migbench.scoring import Interval, Outcome
 from migbench.util.escaping import visible
 from migbench.util.plain_table import plain_table
 
 SHOWN = 5
-"""Conventions in the table, besides the declared one and all that fit as well as the best."""
+"""Conventions in the table, besides the declared one and all that are tied with the best."""
 WIDTH = 100
 EXAMPLE = 90
 """Characters of an answer that are shown."""
@@ -27,62 +27,60 @@ EXAMPLE = 90
 SIGNS = {Severity.GOOD: "ok", Severity.NOTE: "note", Severity.PROBLEM: "PROBLEM"}
 
 
-def diagnosis_report(diagnosis: Diagnosis) -> str:
-    """The whole report, its verdict last."""
-    model = diagnosis.model
-    parts = [
-        f"{visible(model.name)}, dialect {visible(model.dialect.name)}: {diagnosis.questions} "
-        f"questions about {diagnosis.image_sets} rendered image sets",
-        _speech(diagnosis.speech),
-    ]
-    if diagnosis.conventions:
-        parts.append(_conventions(diagnosis.conventions))
-    if diagnosis.bias:
-        parts.append(_bias(diagnosis.bias))
-    if diagnosis.images:
-        parts.append(_images(diagnosis.images))
-    return "\n\n".join([*parts, _verdict(diagnosis.findings)])
+def diagnosis_report(found: Diagnosis) -> str:
+    """The whole report, its findings last."""
+    model = found.model
+    return _joined(
+        f"{visible(model.name)}, dialect {visible(model.dialect.name)}: {found.questions} "
+        f"questions about {found.image_sets} rendered image sets",
+        _format(found.answers),
+        _conventions(found.conventions) if found.conventions else None,
+        _bias(found.bias) if found.bias else None,
+        _images(found.images) if found.images else None,
+        _findings(found.findings),
+    )
 
 
-def plausibility_report(plausibility: Plausibility) -> str:
-    """What a run's answers look like, its verdict last."""
-    model = plausibility.model
-    parts = [
-        f"{visible(str(plausibility.run))}: {visible(model.name)}, "
-        f"dialect {visible(model.dialect.name)} "
-        f"({described(model.dialect.convention)}); its answers, without ground truth",
-        _speech(plausibility.speech),
-    ]
-    if plausibility.numbers:
-        parts.append(_numbers(plausibility.numbers))
-    return "\n\n".join([*parts, _verdict(plausibility.findings)])
+def stored_run_report(found: StoredRunCheck) -> str:
+    """The format and numbers of a run's answers, its findings last."""
+    dialect = found.model.dialect
+    return _joined(
+        f"{visible(found.run)}: {visible(found.model.name)}, dialect {visible(dialect.name)} "
+        f"({described(dialect.convention)}); its answers, without ground truth",
+        _format(found.answers),
+        _numbers(found.numbers) if found.numbers else None,
+        _findings(found.findings),
+    )
 
 
-def _speech(speech: Speech) -> str:
-    missing = {outcome: speech.outcomes.get(outcome, 0) for outcome in Outcome}
+def _joined(*parts: str | None) -> str:
+    return "\n\n".join(part for part in parts if part is not None)
+
+
+def _format(answers: AnswerFormat) -> str:
+    missing = {outcome: answers.outcomes.get(outcome, 0) for outcome in Outcome}
+    reasons = f" ({counted(answers.reasons)})" if answers.reasons else ""
     counts = [
-        f"{speech.boxes} with a box",
+        f"{answers.boxes} with a box",
         f"{missing[Outcome.REFUSED]} refused",
         f"{missing[Outcome.TRUNCATED]} truncated",
-        f"{missing[Outcome.UNREADABLE]} unreadable{_reasons(speech)}",
-        *[f"{missing[Outcome.MISSING]} without a box for the target"]
-        * bool(missing[Outcome.MISSING]),
+        f"{missing[Outcome.UNREADABLE]} unreadable{reasons}",
+        f"{missing[Outcome.MISSING]} without a box for the target",
         f"{missing[Outcome.MODEL_ERROR]} without an answer",
     ]
-    lines = [f"Targets: {speech.n}, of which {', '.join(counts)}"]
-    if speech.readable is not None:
-        lines.append(f"Readable: {_percent(speech.readable, speech.interval)}")
-    syntaxes = [f"{syntax} {count}" for syntax, count in speech.syntaxes.items() if count]
-    declared = ", ".join(speech.declared)
+    if not missing[Outcome.MISSING]:
+        del counts[4]
+    lines = [f"Targets: {answers.n}, of which {', '.join(counts)}"]
+    if answers.readable is not None:
+        lines.append(f"Readable: {_percent(answers.readable, answers.interval)}")
+    syntaxes = [f"{syntax} {count}" for syntax, count in answers.syntaxes.items() if count]
+    declared = ", ".join(answers.declared)
     lines.append(f"Syntax: declared {declared}; answers with {', '.join(syntaxes) or 'none'}")
-    lines.append(f"Chatter: {speech.chatter} answers; more boxes than asked: {speech.extra_boxes}")
-    lines += [f"  e.g. {_example(text)}" for text in speech.examples]
+    lines.append(
+        f"Verbose: {answers.verbose} answers; more boxes than asked: {answers.extra_boxes}"
+    )
+    lines += [f"  e.g. {_example(text)}" for text in answers.examples]
     return "\n".join(lines)
-
-
-def _reasons(speech: Speech) -> str:
-    counts = sorted(speech.reasons.items(), key=lambda each: -each[1])
-    return f" ({', '.join(f'{count} {reason}' for reason, count in counts)})" * bool(counts)
 
 
 def _example(text: str) -> str:
@@ -91,28 +89,22 @@ def _example(text: str) -> str:
     return repr(visible(cut, keep="\n\t"))
 
 
-def _conventions(fits: Fits) -> str:
-    keep = max(SHOWN, 1 + len(fits.rivals))
-    rows = []
-    for place, fit in enumerate(fits.fits):
-        is_declared = fit.convention == fits.declared
-        if place >= keep and not is_declared:
-            continue
-        behind = fit.behind
-        rows.append(
-            [
-                fit.name + " (declared)" * is_declared,
-                f"{fit.mean_iou:.3f}",
-                _percent(fit.hits, fit.interval),
-                f"{behind.mean:.3f} [{behind.low:.3f}, {behind.high:.3f}]" if behind else "–",
-            ]
-        )
-    header = ["Convention", "Mean IoU", "IoU ≥ 0.5", "Behind the best"]
-    align = ["left", "right", "right", "right"]
-    table = plain_table(rows, header, align=align)
+def _conventions(ranking: Ranking) -> str:
+    keep = max(SHOWN, 1 + len(ranking.tied))
+    rows = [
+        [
+            each.name + " (declared)" * (each.convention == ranking.declared),
+            f"{each.mean_iou:.3f}",
+            _percent(each.hits, each.interval),
+            f"{each.gap.mean:.3f} [{each.gap.low:.3f}, {each.gap.high:.3f}]" if each.gap else "–",
+        ]
+        for index, each in enumerate(ranking.ranked)
+        if index < keep or each.convention == ranking.declared
+    ]
     return (
-        f"{table}\n{len(fits.fits)} conventions were tried on {fits.n} answers. As good by chance: "
-        f"p = {fits.p:.2g}."
+        f"{_table(['Convention', 'Mean IoU', 'IoU ≥ 0.5', 'Gap to the best'], rows)}\n"
+        f"{len(ranking.ranked)} conventions were tried on {ranking.n} answers. As good by chance: "
+        f"p = {ranking.p:.2g}."
     )
 
 
@@ -127,39 +119,35 @@ def _bias(bias: Bias) -> str:
         ]
         for edge in bias.edges
     ]
-    header = ["Edge", "Shift, %", "Scale", "Offset, %", "Factor"]
-    align = ["left", "right", "right", "right", "right"]
-    table = plain_table(rows, header, align=align)
     return (
-        f"{table}\nFrom {bias.n} images shown alone. Shift: median of answered less true; answered "
+        f"{_table(['Edge', 'Shift, %', 'Scale', 'Offset, %', 'Factor'], rows)}\n"
+        f"From {bias.n} images shown alone. Shift: median of answered less true; answered "
         "= offset + scale × true;\nfactor: what the answer must be multiplied by. All with 95 % "
         "intervals."
     )
 
 
-def _images(images: Identity) -> str:
+def _images(images: ImageOrder) -> str:
     rows = [
         [
             f"{each.kind} ({each.n})",
             str(each.right),
             str(each.other),
-            str(each.nowhere),
+            str(each.neither),
             "–" if each.share is None else _percent(each.share, each.interval),
         ]
-        for each in images.placed
+        for each in images.counts
     ]
+    named = (
+        f"\n{images.named} answers name an image in words, {images.named_right} the right one."
+        if images.named
+        else ""
+    )
     header = ["Several images, target", "asked image", "another", "neither", "right"]
-    align = ["left", "right", "right", "right", "right"]
-    table = plain_table(rows, header, align=align)
-    named = ""
-    if images.named:
-        named = (
-            f"\n{images.named} answers name an image in words, {images.named_right} the right one."
-        )
-    return table + named
+    return _table(header, rows) + named
 
 
-def _numbers(numbers: Numerals) -> str:
+def _numbers(numbers: NumberStatistics) -> str:
     lines = [
         f"Boxes: {numbers.n}; largest number {numbers.largest:g}; no number above 1 in "
         f"{numbers.decimals:.1f} %; most frequent box in {numbers.same:.1f} %"
@@ -172,16 +160,20 @@ def _numbers(numbers: Numerals) -> str:
     if numbers.upright:
         shares = ", ".join(f"{order} {share:.1f} %" for order, share in numbers.upright.items())
         lines.append(f"Upright and inside, read as: {shares}")
-    if numbers.growth:
+    if numbers.elasticity:
         lines.append(
-            f"Growth with the image's side: {_estimate(numbers.growth, '.2f')} "
+            f"Growth with the image's side: {_estimate(numbers.elasticity, '.2f')} "
             "(1 for pixels, 0 for relative numbers)"
         )
     return "\n".join(lines)
 
 
-def _verdict(findings: Sequence[Finding]) -> str:
-    return "\n".join(["Verdict", *(line for each in findings for line in _finding(each))])
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return plain_table(rows, header, align=["left"] + ["right"] * (len(header) - 1))
+
+
+def _findings(found: Sequence[Finding]) -> str:
+    return "\n".join(["Findings", *(line for each in found for line in _finding(each))])
 
 
 def _finding(finding: Finding) -> Iterator[str]:
@@ -192,8 +184,8 @@ def _finding(finding: Finding) -> Iterator[str]:
         subsequent_indent="    ",
         break_on_hyphens=False,
     )
-    for place, flag in enumerate(finding.flags):
-        yield f"    {'set:' if place == 0 else ' or:'} {visible(flag)}"
+    for index, flag in enumerate(finding.flags):
+        yield f"    {'set:' if index == 0 else ' or:'} {visible(flag)}"
 
 
 def _percent(value: float, interval: Interval | None) -> str:

@@ -20,7 +20,7 @@ from support.doctor_fakes import ADAPTER, settings_of
 from migbench.boxes import SCALES, Box, Convention, EdgeLimited, Frame, Order, iou
 from migbench.checks.doctor import Diagnosis, Severity, diagnose, diagnosis_report, prepare
 from migbench.checks.doctor.conventions import candidates, described, known_frames, plain
-from migbench.checks.doctor.fits import NEGLIGIBLE
+from migbench.checks.doctor.ranking import NEGLIGIBLE, helps
 from migbench.checks.doctor.scenes import FILE_NAME, SIDES, Kind, kind_of, write_scenes
 from migbench.cli.model_options import chosen_dialect, dialect_options
 from migbench.dialects import Dialect, find_dialect, load_dialects, parse
@@ -64,16 +64,16 @@ def examine(scenes: Plan, tmp_path: Path) -> Examine:
     return asked
 
 
-def verdicts(diagnosis: Diagnosis, severity: Severity) -> str:
+def texts(diagnosis: Diagnosis, severity: Severity) -> str:
     return "\n".join(each.text for each in diagnosis.findings if each.severity is severity)
 
 
 def problems(diagnosis: Diagnosis) -> str:
-    return verdicts(diagnosis, Severity.PROBLEM)
+    return texts(diagnosis, Severity.PROBLEM)
 
 
 def notes(diagnosis: Diagnosis) -> str:
-    return verdicts(diagnosis, Severity.NOTE)
+    return texts(diagnosis, Severity.NOTE)
 
 
 def advice(diagnosis: Diagnosis) -> tuple[str, ...]:
@@ -164,15 +164,15 @@ def test_the_convention_that_is_followed_is_found_of_all(
     examine: Examine, convention: Convention
 ) -> None:
     diagnosis = examine(**settings_of(convention), digits=3)
-    fits = diagnosis.conventions
-    assert fits is not None
-    assert fits.best.convention == convention
-    assert fits.rivals == ()
-    assert fits.best.hits == 100
+    ranking = diagnosis.conventions
+    assert ranking is not None
+    assert ranking.best.convention == convention
+    assert ranking.tied == ()
+    assert ranking.best.hits == 100
     # 0-999 read as 0-1000 moves no box to speak of: that is not called wrong.
-    is_wrong = fits.of_declared.mean_iou < fits.best.mean_iou - NEGLIGIBLE
+    is_wrong = ranking.of_declared.mean_iou < ranking.best.mean_iou - NEGLIGIBLE
     assert is_wrong == ("is wrong: answers fit " + described(convention) in problems(diagnosis))
-    assert diagnosis.is_well == (not is_wrong)
+    assert diagnosis.ok == (not is_wrong)
 
 
 @pytest.mark.parametrize("convention", EVERY, ids=described)
@@ -187,13 +187,13 @@ def test_what_is_declared_and_followed_is_borne_out(
         frame=convention.frame,
     )
     diagnosis = examine(declared, **settings_of(convention))
-    assert diagnosis.is_well
-    fits = diagnosis.conventions
-    assert fits is not None
-    assert fits.declared == convention
-    assert fits.of_declared in (fits.best, *fits.rivals)
-    for rival in fits.rivals:
-        assert abs(rival.mean_iou - fits.best.mean_iou) < NEGLIGIBLE
+    assert diagnosis.ok
+    ranking = diagnosis.conventions
+    assert ranking is not None
+    assert ranking.declared == convention
+    assert ranking.of_declared in (ranking.best, *ranking.tied)
+    for tied in ranking.tied:
+        assert abs(tied.mean_iou - ranking.best.mean_iou) < NEGLIGIBLE
         assert "cannot tell" in notes(diagnosis)
 
 
@@ -246,29 +246,29 @@ def chosen(**options: Any) -> Dialect | None:
 
 def test_the_declared_convention_wins_and_by_how_much_is_said(examine: Examine) -> None:
     diagnosis = examine(digits=3)
-    fits = diagnosis.conventions
-    assert fits is not None
-    assert fits.next is not None
-    assert fits.next.behind is not None
-    assert fits.next.name == "xyxy, 0-999"
-    assert 0 < fits.next.behind.low <= fits.next.behind.mean <= fits.next.behind.high < NEGLIGIBLE
-    (first, *_) = verdicts(diagnosis, Severity.GOOD).splitlines()
+    ranking = diagnosis.conventions
+    assert ranking is not None
+    assert ranking.next is not None
+    assert ranking.next.gap is not None
+    assert ranking.next.name == "xyxy, 0-999"
+    assert 0 < ranking.next.gap.low <= ranking.next.gap.mean <= ranking.next.gap.high < NEGLIGIBLE
+    (first, *_) = texts(diagnosis, Severity.GOOD).splitlines()
     assert first.startswith("The declared convention fits best: xyxy, 0-1000 (mean IoU 1.000")
-    assert f"ahead of xyxy, 0-999 by {fits.next.behind.mean:.3f}" in first
+    assert f"ahead of xyxy, 0-999 by {ranking.next.gap.mean:.3f}" in first
 
 
 def test_where_two_conventions_coincide_it_cannot_tell(examine: Examine) -> None:
     """No scene is larger than 4,000 pixels, so such a limit is never seen."""
     limited = with_fields(QWEN, scale="pixels", frame=EdgeLimited(longest=4000))
     diagnosis = examine(limited, scale="pixels")
-    fits = diagnosis.conventions
-    assert fits is not None
-    assert [rival.name for rival in fits.rivals] == ["xyxy, pixels"]
-    (rival,) = fits.rivals
-    assert rival.behind is not None
-    assert (rival.behind.mean, rival.behind.low, rival.behind.high) == (0, 0, 0)
+    ranking = diagnosis.conventions
+    assert ranking is not None
+    assert [tied.name for tied in ranking.tied] == ["xyxy, pixels"]
+    (tied,) = ranking.tied
+    assert tied.gap is not None
+    assert (tied.gap.mean, tied.gap.low, tied.gap.high) == (0, 0, 0)
     assert "these answers cannot tell it from xyxy, pixels, which fits as well" in notes(diagnosis)
-    assert diagnosis.is_well
+    assert diagnosis.ok
 
 
 def test_a_known_dialect_is_named_where_one_fits(examine: Examine) -> None:
@@ -279,12 +279,12 @@ def test_a_known_dialect_is_named_where_one_fits(examine: Examine) -> None:
 
 def test_the_documents_example_is_what_is_printed(examine: Examine) -> None:
     document = Path(__file__).parents[3] / "docs" / "doctor.md"
-    _, table, verdict = re.split(r"```text\n|\n\n(?=Verdict)", document.read_text())
+    _, table, found = re.split(r"```text\n|\n\n(?=Findings)", document.read_text())
     report = diagnosis_report(
         examine(find_dialect("qwen3-vl"), order="yxyx", says="[{0}, {1}, {2}, {3}]")
     )
     assert table in report
-    assert verdict.split("\n```")[0] in report
+    assert found.split("\n```")[0] in report
 
 
 def test_other_pixel_bounds_are_advised_where_nothing_else_differs(examine: Examine) -> None:
@@ -300,9 +300,9 @@ def test_other_pixel_bounds_are_advised_where_nothing_else_differs(examine: Exam
 
 def test_another_syntax_alone_is_a_problem_with_its_flags(examine: Examine) -> None:
     diagnosis = examine(says='{{"bbox_2d": [{0}, {1}, {2}, {3}], "label": "it"}}')
-    assert not diagnosis.is_well
-    assert diagnosis.speech.boxes == 0
-    assert diagnosis.speech.used == ("json",)
+    assert not diagnosis.ok
+    assert diagnosis.answers.boxes == 0
+    assert diagnosis.answers.used == ("json",)
     assert diagnosis.conventions is not None
     assert diagnosis.conventions.best.name == "xyxy, 0-1000"
     assert {"--dialect qwen3-vl", "--dialect qwen3.5", "--dialect glm-v"} <= set(advice(diagnosis))
@@ -314,7 +314,7 @@ def test_boxes_that_know_nothing_of_the_scenes_tell_nothing(examine: Examine) ->
     assert diagnosis.conventions.is_chance
     assert "Cannot tell which convention the model follows" in problems(diagnosis)
     assert (diagnosis.bias, diagnosis.images) == (None, None)
-    assert not diagnosis.is_well
+    assert not diagnosis.ok
 
 
 def test_random_boxes_seldom_seem_to_fit(examine: Examine) -> None:
@@ -339,26 +339,26 @@ def test_a_planted_scaling_of_y_lies_in_its_intervals(
         assert edge.factor.holds(expected[edge.edge]), edge
         assert edge.scale.value == pytest.approx(1 / expected[edge.edge], abs=0.005)
         assert edge.shift.holds(0) == edge.edge.startswith("x"), edge
-    assert bias.y.helps
-    assert not bias.x.helps
-    assert bias.fitting.helps
+    assert helps(bias.y)
+    assert not helps(bias.x)
+    assert helps(bias.scaling_gain)
     assert "y is off systematically" in notes(diagnosis)
-    assert f"corrections: {{y1: {bias.fitting.correction.y1:g}, y2: " in "".join(advice(diagnosis))
+    assert f"corrections: {{y1: {bias.scaling.y1:g}, y2: " in "".join(advice(diagnosis))
     assert diagnosis.conventions is not None
-    assert not diagnosis.conventions.of_declared.matters
+    assert not diagnosis.conventions.of_declared.is_wrong
 
 
 def test_a_shift_of_y_is_not_taken_for_another_scale(examine: Examine) -> None:
     """In 0-1023 y would fit better, and x worse."""
     diagnosis = examine(y1=1.05, y2=1.10, noise=0.01)
-    fits = diagnosis.conventions
-    assert fits is not None
-    assert fits.best.name == "xyxy, 0-1023"
-    assert fits.of_declared.is_worse
-    assert fits.of_declared.better_along == "x"
-    assert "worse along x: an axis is off, not the convention" in verdicts(diagnosis, Severity.GOOD)
+    ranking = diagnosis.conventions
+    assert ranking is not None
+    assert ranking.best.name == "xyxy, 0-1023"
+    assert ranking.of_declared.is_worse
+    assert ranking.of_declared.better_along == "x"
+    assert "worse along x: an axis is off, not the convention" in texts(diagnosis, Severity.GOOD)
     assert "y is off systematically" in notes(diagnosis)
-    assert diagnosis.is_well
+    assert diagnosis.ok
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01, 0.03])
@@ -366,21 +366,21 @@ def test_without_a_planted_scaling_nothing_is_off(examine: Examine, noise: float
     diagnosis = examine(noise=noise)
     bias = diagnosis.bias
     assert bias is not None
-    assert (bias.x.helps, bias.y.helps, bias.fitting.helps) == (False, False, False)
+    assert (helps(bias.x), helps(bias.y), helps(bias.scaling_gain)) == (False, False, False)
     assert "systematically" not in notes(diagnosis)
 
 
-@pytest.mark.parametrize(("is_needed", "verdict"), [(True, "helps, by "), (False, "hurts, by -")])
+@pytest.mark.parametrize(("is_needed", "effect"), [(True, "helps, by "), (False, "hurts, by -")])
 def test_the_profiles_own_correction_is_examined(
-    examine: Examine, is_needed: bool, verdict: str
+    examine: Examine, is_needed: bool, effect: str
 ) -> None:
     known = Correction(y1=1.05, y2=1.10, max=0.999, digits=3)
     faults = {"y1": 1 / 1.05, "y2": 1 / 1.10} if is_needed else {}
     diagnosis = examine(corrections=known, **faults)
-    assert f"The profile's correction (y scaling ×1.05, ×1.10) {verdict}" in "\n".join(
+    assert f"The profile's correction (y scaling ×1.05, ×1.10) {effect}" in "\n".join(
         each.text for each in diagnosis.findings
     )
-    assert diagnosis.is_well == is_needed
+    assert diagnosis.ok == is_needed
     assert advice(diagnosis) == (() if is_needed else ("--corrections none",))
     assert "systematically" not in notes(diagnosis)
 
@@ -403,25 +403,25 @@ def test_mixed_up_images_are_found_and_how(
     declared = with_fields(QWEN, scale=1000 if scale == "1000" else "pixels")
     diagnosis = examine(declared, looks=looks, scale=scale)
     assert diagnosis.images is not None
-    for placed in diagnosis.images.placed:
-        assert (placed.right, placed.other, placed.nowhere) == (5, 10, 0)
-        assert placed.pattern == pattern
+    for counts in diagnosis.images.counts:
+        assert (counts.right, counts.other, counts.neither) == (5, 10, 0)
+        assert counts.pattern == pattern
     assert problems(diagnosis).count("images are mixed up") == 2
-    assert not diagnosis.is_well
+    assert not diagnosis.ok
     # The convention shows all the same, by the images that are shown alone.
     assert diagnosis.conventions is not None
-    assert not diagnosis.conventions.of_declared.matters
+    assert not diagnosis.conventions.of_declared.is_wrong
 
 
 def test_images_that_are_told_apart_are_no_problem(examine: Examine) -> None:
     diagnosis = examine(says="It is in the third image: ({0},{1}),({2},{3})")
     assert diagnosis.images is not None
-    assert [each.kind for each in diagnosis.images.placed] == [Kind.NAMED, Kind.NUMBERED]
-    for placed in diagnosis.images.placed:
-        assert (placed.right, placed.other, placed.nowhere, placed.share) == (15, 0, 0, 100)
+    assert [each.kind for each in diagnosis.images.counts] == [Kind.NAMED, Kind.NUMBERED]
+    for counts in diagnosis.images.counts:
+        assert (counts.right, counts.other, counts.neither, counts.share) == (15, 0, 0, 100)
     # What it says of them in words is counted by itself.
     assert (diagnosis.images.named, diagnosis.images.named_right) == (30, 10)
-    assert diagnosis.is_well
+    assert diagnosis.ok
 
 
 # --- Other answers --------------------------------------------------------------------------------
@@ -439,14 +439,14 @@ def test_answers_without_a_box_are_told_apart(
     examine: Examine, instead: str, truncated: bool, outcome: Outcome, complaint: str
 ) -> None:
     diagnosis = examine(silent=0.4, instead=instead, truncated=truncated)
-    speech = diagnosis.speech
-    count = speech.outcomes[outcome]
-    assert speech.outcomes == {outcome: count}
+    answers = diagnosis.answers
+    count = answers.outcomes[outcome]
+    assert answers.outcomes == {outcome: count}
     assert 12 < count < 36
-    assert speech.readable == pytest.approx(100 * (60 - count) / 60)
-    assert speech.interval is not None
-    assert speech.interval.low < speech.readable < speech.interval.high
-    assert speech.examples == (instead,) * 3
+    assert answers.readable == pytest.approx(100 * (60 - count) / 60)
+    assert answers.interval is not None
+    assert answers.interval.low < answers.readable < answers.interval.high
+    assert answers.examples == (instead,) * 3
     assert f"{count} of 60 answers {complaint}" in problems(diagnosis)
     assert advice(diagnosis) == (("--max-new-tokens 256",) if truncated else ())
     # The others suffice for the rest.
@@ -460,23 +460,23 @@ def test_silence_alone_tells_nothing(examine: Examine) -> None:
     assert "no answer holds a box" in problems(diagnosis)
 
 
-def test_chatter_is_worth_a_note(examine: Examine) -> None:
+def test_verbosity_is_worth_a_note(examine: Examine) -> None:
     words = "After looking at all of the images with great care, here is what I believe to be it: "
     diagnosis = examine(says=words + "({0},{1}),({2},{3}) or else (0,0),(10,10)")
-    assert diagnosis.speech.chatter == 60
-    assert diagnosis.speech.extra_boxes == 60
-    assert "60 of 60 answers chatter" in notes(diagnosis)
+    assert diagnosis.answers.verbose == 60
+    assert diagnosis.answers.extra_boxes == 60
+    assert "60 of 60 answers are verbose" in notes(diagnosis)
     assert "60 of 60 answers hold more boxes than asked for" in notes(diagnosis)
-    assert diagnosis.is_well
+    assert diagnosis.ok
 
 
 def test_failures_are_no_answers_and_are_left_out(examine: Examine) -> None:
     diagnosis = examine(silent=0.3, fails=True)
-    missing = diagnosis.speech.outcomes[Outcome.MODEL_ERROR]
+    missing = diagnosis.answers.outcomes[Outcome.MODEL_ERROR]
     assert f"{missing} of 60 questions got no answer. The last reason: the server is on fire" in (
         problems(diagnosis)
     )
-    assert diagnosis.speech.readable == 100
+    assert diagnosis.answers.readable == 100
     assert diagnosis.conventions is not None
     assert diagnosis.conventions.n == 60 - missing
-    assert not diagnosis.is_well
+    assert not diagnosis.ok

@@ -1,4 +1,4 @@
-"""The doctor's parts by themselves: its scenes, its flags, its estimates, its look at numbers."""
+"""The doctor's parts by themselves: flags, ranking, estimates, statistics of numbers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from migbench.checks.doctor.conventions import (
     frame_text,
     known_frames,
 )
-from migbench.checks.doctor.fits import Sample, fit_all
-from migbench.checks.doctor.plausibility import Given, numerals
+from migbench.checks.doctor.numbers import BoxNumbers, number_statistics
+from migbench.checks.doctor.ranking import Sample, helps, rank
 from migbench.cli.model_options import _frame, chosen_dialect, dialect_options
 from migbench.dialects import Dialect, PromptSet, find_dialect, load_dialects
 from migbench.dialects.syntax import Syntax
@@ -71,7 +71,7 @@ def test_every_flag_declares_the_convention_that_it_is_for(dialect: Dialect) -> 
                 assert set(syntax) <= set(parsed.syntax) or text.startswith("--min-pixels")
 
 
-# --- Fits -----------------------------------------------------------------------------------------
+# --- Ranking --------------------------------------------------------------------------------------
 
 edges = st.floats(0.01, 0.99)
 true_boxes = (
@@ -91,10 +91,10 @@ def test_exact_answers_fit_their_convention_wholly(
         Sample(convention.from_unit(box, size), size, box, place)
         for place, (box, size) in enumerate(scenes)
     ]
-    fits = fit_all(samples, candidates(convention))
-    assert fits.best.convention == convention
-    assert fits.best.mean_iou == pytest.approx(1)
-    assert all(fit.mean_iou <= 1 for fit in fits.fits)
+    ranking = rank(samples, candidates(convention))
+    assert ranking.best.convention == convention
+    assert ranking.best.mean_iou == pytest.approx(1)
+    assert all(each.mean_iou <= 1 for each in ranking.ranked)
 
 
 @pytest.mark.parametrize("convention", EVERY[::4], ids=described)
@@ -118,11 +118,11 @@ def test_a_model_of_middling_skill_is_not_accused(
         samples.append(
             Sample(convention.from_unit(answered, size), size, Box(*truth.tolist()), place)
         )
-    fits = fit_all(samples, candidates(convention))
-    assert not fits.is_chance
-    assert not fits.of_declared.matters
+    ranking = rank(samples, candidates(convention))
+    assert not ranking.is_chance
+    assert not ranking.of_declared.is_wrong
     if y == (1, 1):
-        assert abs(fits.of_declared.mean_iou - fits.best.mean_iou) < 0.02
+        assert abs(ranking.of_declared.mean_iou - ranking.best.mean_iou) < 0.02
 
 
 def test_pixels_and_thousandths_coincide_on_images_of_a_thousand_pixels() -> None:
@@ -133,19 +133,19 @@ def test_pixels_and_thousandths_coincide_on_images_of_a_thousand_pixels() -> Non
         x, y = rng.uniform(0, 0.6, 2)
         box = Box(x, y, x + 0.3, y + 0.2)
         samples.append(Sample(Convention().from_unit(box), size, box, place))
-    fits = fit_all(samples, EVERY)
-    assert fits.best.convention == Convention()
-    equal = {rival.name for rival in fits.rivals}
+    ranking = rank(samples, EVERY)
+    assert ranking.best.convention == Convention()
+    equal = {tied.name for tied in ranking.tied}
     assert "xyxy, pixels" in equal
     assert "yxyx, 0-1000" not in equal
 
 
 def test_one_scene_tells_nothing_of_others() -> None:
     box = Box(0.1, 0.2, 0.4, 0.9)
-    fits = fit_all([Sample((100, 200, 400, 900), Size(500, 300), box, 0)], EVERY)
-    assert fits.best.behind is None
-    assert all(not fit.is_worse for fit in fits.fits)
-    assert fits.is_chance
+    ranking = rank([Sample((100, 200, 400, 900), Size(500, 300), box, 0)], EVERY)
+    assert ranking.best.gap is None
+    assert all(not each.is_worse for each in ranking.ranked)
+    assert ranking.is_chance
 
 
 # --- Estimates ------------------------------------------------------------------------------------
@@ -183,8 +183,8 @@ def test_a_planted_scaling_lies_in_its_intervals_19_times_in_20_whatever_the_noi
             [Box(*each) for each in answers], [Box(*each) for each in truths], range(30), None
         )
         assert bias is not None
-        assert bias.y.helps
-        false_alarms += bias.x.helps
+        assert helps(bias.y)
+        false_alarms += helps(bias.x)
         for edge, factor in zip(bias.edges, planted, strict=True):
             held["factor"] += edge.factor.holds(factor)
             held["scale"] += edge.scale.holds(1 / factor)
@@ -214,8 +214,8 @@ def test_a_shift_is_told_from_a_scale() -> None:
         assert edge.shift.value == pytest.approx(5)
         assert edge.offset == pytest.approx(5)
         assert edge.scale.value == pytest.approx(1)
-    assert bias.x.helps
-    assert not bias.y.helps
+    assert helps(bias.x)
+    assert not helps(bias.y)
 
 
 @examples(0.3)
@@ -236,7 +236,7 @@ def test_few_boxes_make_no_estimate() -> None:
 # --- Numbers without known boxes ------------------------------------------------------------------
 
 
-def boxes_on_images(convention: Convention, count: int = 300) -> list[Given]:
+def boxes_on_images(convention: Convention, count: int = 300) -> list[BoxNumbers]:
     """Boxes of all sorts, written in a convention, on images of all sizes."""
     rng = np.random.default_rng(4)
     found = []
@@ -245,12 +245,12 @@ def boxes_on_images(convention: Convention, count: int = 300) -> list[Given]:
         x, y = rng.uniform(0.02, 0.6, 2)
         wide, high = rng.uniform(0.1, 0.38, 2)
         numbers = convention.from_unit(Box(x, y, x + wide, y + high), size)
-        found.append(Given(numbers, size, place // 2))
+        found.append(BoxNumbers(numbers, size, place // 2))
     return found
 
 
 def test_numbers_that_are_what_they_should_be() -> None:
-    found = numerals(boxes_on_images(Convention()), Convention())
+    found = number_statistics(boxes_on_images(Convention()), Convention())
     assert found is not None
     assert found.beyond == 0
     assert found.decimals == 0
@@ -258,51 +258,54 @@ def test_numbers_that_are_what_they_should_be() -> None:
     assert found.corner < 50
     assert found.upright is not None
     assert found.upright[Order.XYXY] == 100
-    assert found.growth is not None
-    assert found.growth.holds(0)
+    assert found.elasticity is not None
+    assert found.elasticity.holds(0)
 
 
 def test_pixels_grow_with_the_image_whatever_they_are_read_as() -> None:
     pixels = boxes_on_images(Convention(scale=None))
     for declared in (Convention(), Convention(scale=None)):
-        found = numerals(pixels, declared)
+        found = number_statistics(pixels, declared)
         assert found is not None
-        assert found.growth is not None
-        assert found.growth.holds(1)
-        assert found.growth.low > 0.5
+        assert found.elasticity is not None
+        assert found.elasticity.holds(1)
+        assert found.elasticity.low > 0.5
 
 
 def test_resized_pixels_grow_with_the_resized_image() -> None:
     """Bounds of area leave every image about as large; its aspect still shows."""
     declared = find_dialect("qwen2.5-vl").with_pixels(3136, 100_000).convention
-    found = numerals(boxes_on_images(declared), declared)
+    found = number_statistics(boxes_on_images(declared), declared)
     assert found is not None
-    assert found.growth is not None
-    assert found.growth.holds(1)
-    as_thousandths = numerals(boxes_on_images(declared), Convention())
+    assert found.elasticity is not None
+    assert found.elasticity.holds(1)
+    as_thousandths = number_statistics(boxes_on_images(declared), Convention())
     assert as_thousandths is not None
-    assert as_thousandths.growth is not None
-    assert as_thousandths.growth.low > 0.25
-    assert as_thousandths.growth.high < 1
+    assert as_thousandths.elasticity is not None
+    assert as_thousandths.elasticity.low > 0.25
+    assert as_thousandths.elasticity.high < 1
 
 
-def test_without_sizes_there_is_no_growth_and_pixels_have_no_place() -> None:
-    bare = [Given(each.numbers, None, each.cluster) for each in boxes_on_images(Convention())]
-    relative, pixels = numerals(bare, Convention()), numerals(bare, Convention(scale=None))
+def test_without_sizes_there_is_no_elasticity_and_pixels_have_no_place() -> None:
+    bare = [BoxNumbers(each.numbers, None, each.cluster) for each in boxes_on_images(Convention())]
+    relative, pixels = (
+        number_statistics(bare, Convention()),
+        number_statistics(bare, Convention(scale=None)),
+    )
     assert relative is not None
     assert pixels is not None
     assert relative.corner is not None
-    assert (relative.growth, pixels.growth) == (None, None)
+    assert (relative.elasticity, pixels.elasticity) == (None, None)
     assert (pixels.beyond, pixels.corner, pixels.upright) == (None, None, None)
     assert pixels.sizes_known == 0
 
 
 def test_no_numbers_say_nothing() -> None:
-    assert numerals([], Convention()) is None
+    assert number_statistics([], Convention()) is None
 
 
-def test_words_of_a_box_are_no_chatter() -> None:
-    from migbench.checks.doctor.answers import CHATTER_WORDS, words_beside_box
+def test_words_of_a_box_do_not_make_an_answer_verbose() -> None:
+    from migbench.checks.doctor.answers import VERBOSE_WORDS, words_beside_box
 
     answer = '```json\n[{"bbox_2d": [1, 2, 3, 4], "label": "the small red star"}]\n```'
-    assert words_beside_box(answer, find_dialect("qwen3-vl")) < CHATTER_WORDS
+    assert words_beside_box(answer, find_dialect("qwen3-vl")) < VERBOSE_WORDS
