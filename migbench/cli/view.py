@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import webbrowser
 from pathlib import Path
@@ -43,12 +44,13 @@ def command(runs: tuple[Path, ...], port: int, opens: bool, **options: Any) -> i
         runs, lambda pictures, state: make_page(score_runs(runs, options), pictures, options, state)
     )
     content.page()  # What is wrong with the runs is said here and not in the browser.
-    with Viewer(content, port) as viewer, tempfile.TemporaryDirectory(prefix="migbench-") as folder:
+    viewer = Viewer(content, port)
+    with tempfile.TemporaryDirectory(prefix="migbench-") as folder:
         echo_line(f"{viewer.url} (Ctrl-C ends it)")
         if opens:
             _open(viewer.url, Path(folder))
         try:
-            viewer.serve_forever()
+            asyncio.run(viewer.serve())
         except KeyboardInterrupt:
             echo()
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,11 +181,15 @@ def served(*runs: Path) -> Iterator[Viewer]:
             score_runs(runs, PAGE_OPTIONS), pictures, PAGE_OPTIONS, state
         ),
     )
-    with Viewer(content, 0) as viewer:
-        thread = Thread(target=viewer.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield viewer
-        finally:
-            viewer.shutdown()
-            thread.join()
+    viewer = Viewer(content, 0)
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(viewer.serve())
+    thread = Thread(target=loop.run_until_complete, args=(asyncio.wait([serving]),))
+    thread.start()
+    try:
+        yield viewer
+    finally:
+        loop.call_soon_threadsafe(serving.cancel)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()

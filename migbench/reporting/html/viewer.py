@@ -7,17 +7,19 @@ served lies below a name that nobody can guess, so that other users of the machi
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
+
+from aiohttp import web
 
 from migbench.errors import MigbenchError, UsageError
 from migbench.messages import ImageFile
@@ -30,8 +32,6 @@ from migbench.runs.manifest import MANIFEST
 ADDRESS = "127.0.0.1"
 SIDE = 480
 """The longer side of a thumbnail, in pixels."""
-IDLE = 30.0
-"""Seconds after which a connection that says nothing is closed."""
 
 MakePage = Callable[[MakePictures, str], str]
 """Makes the page of the runs as they are now, given how pictures are made and the runs' state."""
@@ -108,77 +108,83 @@ def _image(kind: str, file: ImageFile) -> tuple[str, bytes]:
     return "image/jpeg", _thumbnail(file, changed)
 
 
-class Viewer(ThreadingHTTPServer):
+class Viewer:
     """Serves a page; ``port`` 0 takes a free one. Raises `UsageError` where it is taken."""
-
-    daemon_threads = True
 
     def __init__(self, content: Content, port: int) -> None:
         self.content = content
         try:
-            super().__init__((ADDRESS, port), _Handler)
+            self.socket = socket.create_server((ADDRESS, port))
         except (OSError, OverflowError) as error:
             raise UsageError(f"port {port}: {error}; choose another --port") from error
+        self.port: int = self.socket.getsockname()[1]
         self.root = f"/{secrets.token_urlsafe(24)}/"
-        self.hosts = {f"{name}:{self.server_port}" for name in (ADDRESS, "localhost")}
+        self.hosts = {f"{name}:{self.port}" for name in (ADDRESS, "localhost")}
 
     @property
     def url(self) -> str:
         """Where the page is; who knows it can see the page."""
-        return f"http://{ADDRESS}:{self.server_port}{self.root}"
+        return f"http://{ADDRESS}:{self.port}{self.root}"
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Viewer
-    protocol_version = "HTTP/1.1"
-    server_version = "migbench"
-    sys_version = ""
-    timeout = IDLE
-
-    def do_GET(self) -> None:
+    async def serve(self) -> None:
+        """Serve until this is cancelled."""
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._respond)
+        app.on_response_prepare.append(_set_headers)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+        await runner.setup()
         try:
-            status, kind, content = self._answer()
+            await web.SockSite(runner, self.socket).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    async def _respond(self, request: web.Request) -> web.Response:
+        if request.headers.get("Host") not in self.hosts:
+            return web.Response(status=403, text="this viewer is for this machine alone")
+        # The path as it was sent. In constant time: how long it takes must not tell how much of
+        # the name was right.
+        root, path = request.raw_path[: len(self.root)], request.raw_path[len(self.root) :]
+        if not hmac.compare_digest(root.encode(), self.root.encode()):
+            return _not_found()
+        if path == "state":
+            return web.Response(text=self.content.state())
+        if path == "":
+            return await asyncio.to_thread(self._page)
+        asked = re.fullmatch(r"(image|thumbnail)/([0-9]{1,9})", path)
+        return (
+            await asyncio.to_thread(self._image, asked[1], int(asked[2])) if asked else _not_found()
+        )
+
+    def _page(self) -> web.Response:
+        try:
+            return web.Response(body=self.content.page(), content_type="text/html", charset="utf-8")
         except MigbenchError as error:
-            status, kind = HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8"
-            content = str(error).encode()
-        self.send_response(status)
-        for name, value in {
-            "Content-Type": kind,
-            "Content-Length": str(len(content)),
-            "Cache-Control": "no-store" if kind.startswith("text") else "no-cache",
+            return web.Response(status=500, text=str(error))
+
+    def _image(self, kind: str, number: int) -> web.Response:
+        try:
+            if (file := self.content.image(number)) is None:
+                return _not_found()
+            content_type, content = _image(kind, file)
+            return web.Response(body=content, content_type=content_type)
+        except (MigbenchError, OSError) as error:
+            return _not_found(str(error))
+
+
+def _not_found(why: str = "not found") -> web.Response:
+    return web.Response(status=404, text=why)
+
+
+async def _set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    is_text = response.content_type.startswith("text")
+    response.headers.update(
+        {
+            "Cache-Control": "no-store" if is_text else "no-cache",
             "Cross-Origin-Resource-Policy": "same-origin",
             "Referrer-Policy": "no-referrer",
+            "Server": "migbench",
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    do_HEAD = do_GET
-
-    def _answer(self) -> tuple[HTTPStatus, str, bytes]:
-        plain = "text/plain; charset=utf-8"
-        if self.headers.get("Host") not in self.server.hosts:
-            return HTTPStatus.FORBIDDEN, plain, b"this viewer is for this machine alone"
-        content, root = self.server.content, self.server.root
-        # In constant time: how long it takes must not tell how much of the name was right.
-        if not hmac.compare_digest(self.path[: len(root)].encode(), root.encode()):
-            return HTTPStatus.NOT_FOUND, plain, b"not found"
-        path = self.path[len(root) :]
-        if path == "":
-            return HTTPStatus.OK, "text/html; charset=utf-8", content.page()
-        if path == "state":
-            return HTTPStatus.OK, plain, content.state().encode()
-        asked = re.fullmatch(r"(image|thumbnail)/([0-9]{1,9})", path)
-        try:
-            file = content.image(int(asked[2])) if asked else None
-            if asked is None or file is None:
-                return HTTPStatus.NOT_FOUND, plain, b"not found"
-            return HTTPStatus.OK, *_image(asked[1], file)
-        except (MigbenchError, OSError) as error:
-            return HTTPStatus.NOT_FOUND, plain, str(error).encode()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of single requests."""
+        }
+    )
