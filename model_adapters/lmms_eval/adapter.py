@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from migbench.messages import (
     AdapterError,
     Answer,
     DaemonThreads,
-    ModelError,
     Request,
-    describe,
 )
+from model_adapters.batching import Batches, Waiting
 from model_adapters.lmms_eval.loading import load
 from model_adapters.lmms_eval.model import ImagesAs, Model
 from model_adapters.lmms_eval.order import InOrder
@@ -74,17 +72,15 @@ class LmmsEvalAdapter:
             checkpoint, str(model_args), {**settings, **given}, batch_size, simple=bool(simple)
         )
         model = Model(loaded, ImagesAs(images), counts_tokens=batch_size == 1)
-        self._at_once = at_once
         self._model = InOrder(model, checkpoint)
         self._close = model.close
         self._thread = DaemonThreads(1, "lmms-eval")
-        self._waiting: list[_Waiting] = []
-        self._batching: asyncio.Task[None] | None = None
+        self._batches = Batches(self._answer_batch, lambda: at_once)
 
     @property
     def max_concurrency(self) -> int:
         """What the model works on, and as much that waits for it."""
-        return 2 * self._at_once
+        return self._batches.max_concurrency
 
     @property
     def needs_images(self) -> bool:
@@ -93,65 +89,20 @@ class LmmsEvalAdapter:
 
     async def answer(self, request: Request) -> Answer:
         """Answer one request, together with others that wait. Raises `ModelError`."""
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(request, loop.create_future())
-        self._waiting.append(waiting)
-        if self._batching is None or self._batching.done():
-            self._batching = loop.create_task(self._answer_in_batches())
-        return await waiting.answer
+        return await self._batches.answer(request)
 
     async def close(self) -> None:
         """Let the batch under way end, and let go of the model. Who still waits gets an error."""
-        for waiting in self._waiting:
-            waiting.settle(ModelError("the model was stopped before this request"))
-        self._waiting = []
-        if self._batching is not None and not self._batching.done():
-            await asyncio.wait([self._batching], timeout=_CLOSING_SECONDS)
+        await self._batches.close(_CLOSING_SECONDS)
         if self._thread.close():
             self._close()
         else:
             _log.warning("the model does not come to an end, and is left behind")
 
-    async def _answer_in_batches(self) -> None:
-        """Answer what waits until nothing does. One such task exists at a time, and only then."""
-        loop = asyncio.get_running_loop()
-        while batch := self._take_batch():
-            requests = [waiting.request for waiting in batch]
-            outcomes: Sequence[Answer | BaseException]
-            try:
-                outcomes = await loop.run_in_executor(self._thread, self._model.answer, requests)
-            except Exception as error:  # so that no caller waits for ever
-                outcomes = [_failure(error) for _ in batch]
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                waiting.settle(outcome)
-
-    def _take_batch(self) -> list[_Waiting]:
-        """The oldest requests with the generation settings of the very oldest."""
-        waiting = [one for one in self._waiting if not one.answer.done()]
-        alike = [one for one in waiting if one.request.generation == waiting[0].request.generation]
-        batch = alike[: self._at_once]
-        self._waiting = [one for one in waiting if one not in batch]
-        return batch
-
-
-def _failure(error: Exception) -> ModelError:
-    failure = ModelError(describe(error))
-    failure.__cause__ = error
-    return failure
-
-
-class _Waiting:
-    """A request under way, and its answer to come."""
-
-    def __init__(self, request: Request, answer: asyncio.Future[Answer]) -> None:
-        self.request = request
-        self.answer = answer
-
-    def settle(self, outcome: Answer | BaseException) -> None:
-        """Give the answer or the error to the caller, unless that has given up waiting."""
-        if self.answer.done():
-            return
-        if isinstance(outcome, BaseException):
-            self.answer.set_exception(outcome)
-        else:
-            self.answer.set_result(outcome)
+    async def _answer_batch(self, batch: list[Waiting]) -> None:
+        requests = [waiting.request for waiting in batch]
+        outcomes = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._model.answer, requests
+        )
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            waiting.settle(outcome)

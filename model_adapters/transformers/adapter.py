@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from migbench.messages import (
@@ -19,8 +18,8 @@ from migbench.messages import (
     DaemonThreads,
     ModelError,
     Request,
-    describe,
 )
+from model_adapters.batching import Batches, Waiting, failure
 from model_adapters.checks import is_positive, require_positive
 from model_adapters.resizing import resizing_of
 from model_adapters.transformers.generation import ChatModel
@@ -113,13 +112,12 @@ class TransformersAdapter:
         )
         self._preparing = DaemonThreads(preparing_threads, "prepare")
         self._generating = DaemonThreads(1, "generate")
-        self._waiting: list[_Waiting] = []
-        self._batching: asyncio.Task[None] | None = None
+        self._batches = Batches(self._answer_batch, lambda: self._chat.most, self._prepare)
 
     @property
     def max_concurrency(self) -> int:
         """A batch that the model works on, and one that is prepared meanwhile."""
-        return 2 * self._chat.most
+        return self._batches.max_concurrency
 
     @property
     def needs_images(self) -> bool:
@@ -128,13 +126,7 @@ class TransformersAdapter:
 
     async def answer(self, request: Request) -> Answer:
         """Answer one request, together with others that wait. Raises `ModelError`."""
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(request, loop.create_future())
-        self._waiting.append(waiting)
-        self._prepare_ahead()
-        if self._batching is None or self._batching.done():
-            self._batching = loop.create_task(self._answer_in_batches())
-        return await waiting.answer
+        return await self._batches.answer(request)
 
     async def close(self) -> None:
         """Stop the model within a token's time and let go of it and of the threads.
@@ -142,66 +134,25 @@ class TransformersAdapter:
         Requests that are still under way get a `ModelError`.
         """
         self._chat.stop()
-        if self._batching is not None and not self._batching.done():
-            await asyncio.wait([self._batching], timeout=_CLOSING_SECONDS)
-        for waiting in self._waiting:
-            waiting.settle(ModelError("the model was stopped"))
+        await self._batches.close(_CLOSING_SECONDS)
         if self._preparing.close() & self._generating.close():
             self._chat.release()
         else:
             _log.warning("the model does not come to an end, and is left behind")
 
-    def _prepare_ahead(self) -> None:
-        """Start preparing the oldest requests: no more than `max_concurrency`, to bound the memory.
-
-        Those whose callers have given up are dropped.
-        """
+    def _prepare(self, request: Request) -> asyncio.Future[Prompt]:
         loop = asyncio.get_running_loop()
-        self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]
-        for waiting in self._waiting[: self.max_concurrency]:
-            if waiting.prompt is None:
-                waiting.prompt = loop.run_in_executor(
-                    self._preparing, self._chat.prepare, waiting.request
-                )
+        return loop.run_in_executor(self._preparing, self._chat.prepare, request)
 
-    async def _answer_in_batches(self) -> None:
-        """Answer what waits until nothing does. One such task exists at a time, and only then.
-
-        It begins after every request that the caller issues in one go, so that these fill a batch.
-        """
-        while batch := self._take_batch():
-            try:
-                self._prepare_ahead()  # of the next batch, while the model works on this one
-                await self._answer_batch(batch)
-            # Whatever goes wrong, no caller waits for ever, and the next batch has its turn.
-            except BaseException as error:
-                for waiting in batch:
-                    waiting.settle(_failure(error))
-                if isinstance(error, asyncio.CancelledError | GeneratorExit):
-                    raise
-
-    def _take_batch(self) -> list[_Waiting]:
-        """The requests of the oldest image sets with the generation settings of the very oldest.
-
-        They are as many as have come, up to a full batch; none is waited for.
-        """
-        self._prepare_ahead()
-        prepared = self._waiting[: self.max_concurrency]
-        batch = _by_image_set(
-            [one for one in prepared if one.request.generation == prepared[0].request.generation]
-        )[: self._chat.most]
-        self._waiting = [waiting for waiting in self._waiting if waiting not in batch]
-        return batch
-
-    async def _answer_batch(self, batch: Sequence[_Waiting]) -> None:
+    async def _answer_batch(self, batch: Sequence[Waiting]) -> None:
         """Answer what could be prepared, in as many parts as memory asks for."""
         prompts = await asyncio.gather(
             *(waiting.prompt for waiting in batch if waiting.prompt), return_exceptions=True
         )
-        ready: list[tuple[_Waiting, Prompt]] = []
+        ready: list[tuple[Waiting, Prompt]] = []
         for waiting, prompt in zip(batch, prompts, strict=True):
             if isinstance(prompt, BaseException):
-                waiting.settle(_failure(prompt))
+                waiting.settle(failure(prompt))
             else:
                 ready.append((waiting, prompt))
         generation = batch[0].request.generation
@@ -212,7 +163,7 @@ class TransformersAdapter:
                 waiting.settle(answer)
 
     async def _generate(
-        self, part: Sequence[tuple[_Waiting, Prompt]]
+        self, part: Sequence[tuple[Waiting, Prompt]]
     ) -> Sequence[Answer | ModelError]:
         try:
             return await asyncio.get_running_loop().run_in_executor(
@@ -222,38 +173,7 @@ class TransformersAdapter:
                 part[0][0].request.generation,
             )
         except Exception as error:  # a GPU that has failed as a whole, for instance
-            return [_failure(error) for _ in part]
-
-
-@dataclass(eq=False, slots=True)
-class _Waiting:
-    """A request under way, its answer to come, and its prompt once preparing it has begun."""
-
-    request: Request
-    answer: asyncio.Future[Answer]
-    prompt: asyncio.Future[Prompt] | None = None
-
-    def settle(self, outcome: Answer | BaseException) -> None:
-        """Give the answer or the error to the caller, unless that has given up waiting."""
-        if self.answer.done():
-            return
-        if isinstance(outcome, BaseException):
-            self.answer.set_exception(outcome)
-        else:
-            self.answer.set_result(outcome)
-
-
-def _failure(error: BaseException) -> ModelError:
-    """An error as it is told; each caller gets one of its own."""
-    failure = ModelError(describe(error))
-    failure.__cause__ = error
-    return failure
-
-
-def _by_image_set(waiting: Sequence[_Waiting]) -> list[_Waiting]:
-    """Those about one image set together, the sets in the order of their oldest requests."""
-    sets = list(dict.fromkeys(one.request.image_set for one in waiting))
-    return sorted(waiting, key=lambda one: sets.index(one.request.image_set))
+            return [failure(error) for _ in part]
 
 
 def _require_size(**settings: float | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -183,13 +183,22 @@ def served(*runs: Path) -> Iterator[Viewer]:
     )
     viewer = Viewer(content, 0)
     loop = asyncio.new_event_loop()
-    serving = loop.create_task(viewer.serve())
-    thread = Thread(target=loop.run_until_complete, args=(asyncio.wait([serving]),))
+
+    def serve() -> None:
+        with (
+            suppress(asyncio.CancelledError),
+            asyncio.Runner(loop_factory=lambda: loop) as runner,
+        ):
+            runner.run(viewer.serve())
+
+    def stop() -> None:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+
+    thread = Thread(target=serve)
     thread.start()
     try:
         yield viewer
     finally:
-        loop.call_soon_threadsafe(serving.cancel)
+        loop.call_soon_threadsafe(stop)
         thread.join()
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
