@@ -83,8 +83,9 @@ def one_by_one(options: argparse.Namespace) -> Record:
     import torch
 
     from model_adapters.transformers.loading import load
+    from model_adapters.transformers.settings import TransformersSettings
 
-    loaded = load(str(options.checkpoint), dtype=options.dtype)
+    loaded = load(TransformersSettings(checkpoint=str(options.checkpoint), dtype=options.dtype))
     asked = list(requests_of(str(options.checkpoint), options.data, options))
     answers, tokens = {}, 0
     started = time.perf_counter()

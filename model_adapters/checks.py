@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from migbench.messages import AdapterError
 
-__all__ = ["is_positive", "require_positive"]
+__all__ = ["is_positive", "require_pixel_bounds", "require_positive"]
 
 
 def is_positive(value: object) -> bool:
@@ -17,3 +17,10 @@ def require_positive(**settings: int | None) -> None:
     for name, value in settings.items():
         if value is not None and not is_positive(value):
             raise AdapterError(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+def require_pixel_bounds(min_pixels: int | None, max_pixels: int | None) -> None:
+    """Raise `AdapterError` for bounds that are not positive, or in the wrong order."""
+    require_positive(min_pixels=min_pixels, max_pixels=max_pixels)
+    if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
+        raise AdapterError(f"min_pixels ({min_pixels}) exceeds max_pixels ({max_pixels})")

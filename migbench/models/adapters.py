@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -83,7 +83,7 @@ def adapter_arguments(model: Model) -> dict[str, Any]:
 def _arguments(model: Model, factory: Callable[..., Any]) -> dict[str, Any]:
     """The keywords of the adapter's constructor. Raises `UsageError` where it has others."""
     with _errors_named(f"adapter {model.adapter} is not a class with settings"):
-        parameters = inspect.signature(factory).parameters
+        parameters = settings_of(factory)
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     offered = {
         "checkpoint": model.checkpoint,
@@ -109,6 +109,11 @@ def _arguments(model: Model, factory: Callable[..., Any]) -> dict[str, Any]:
         flags = " ".join(f"--model-arg {key}=..." for key in missing)
         raise UsageError(f"adapter {model.adapter} needs a setting more: {flags}")
     return arguments
+
+
+def settings_of(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """An adapter's settings by name: its record of ``Settings``, or its constructor's keywords."""
+    return inspect.signature(getattr(factory, "Settings", factory)).parameters
 
 
 def serving_settings(name: str) -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 from migbench.messages import (
     AdapterError,
@@ -20,11 +20,11 @@ from migbench.messages import (
     Request,
 )
 from model_adapters.batching import Batches, Waiting, failure
-from model_adapters.checks import is_positive, require_positive
 from model_adapters.resizing import resizing_of
 from model_adapters.transformers.generation import ChatModel
 from model_adapters.transformers.loading import load
 from model_adapters.transformers.prompts import Prompt
+from model_adapters.transformers.settings import TransformersSettings
 
 __all__ = ["TransformersAdapter"]
 
@@ -35,23 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class TransformersAdapter:
-    """Answers requests with a checkpoint loaded by transformers.
-
-    - ``checkpoint``: a folder or a hub id; ``revision``: a hub branch, tag or commit.
-    - ``dtype``: ``bfloat16``, ``float16``, ``float32``, or ``auto``: bfloat16, on a CPU float32.
-    - ``device``: ``cpu``, ``cuda``, ``cuda:1``, …, ``balanced`` (spread over all GPUs), or
-      ``auto``: the first GPU if there is one.
-    - ``batch_size``: how many requests the model answers at once, at most; ``auto``: as many as
-      fit into memory by an estimate (see `memory`). Where memory runs out, fewer, in either case.
-    - ``min_pixels``, ``max_pixels``: bounds of an image's area after resizing; the checkpoint's own
-      by default. What most decides on memory and time.
-    - ``attn_implementation``: for instance ``flash_attention_2``; transformers' choice by default.
-    - ``trust_remote_code``: run code that comes with the checkpoint.
-    - ``add_vision_id``: have the chat template number the images (``Picture 1: ``).
-    - ``preparing_threads``: how many threads decode and resize images.
-    - ``image_cache_gb``: GiB of main memory for decoded and resized images, which prompts share.
-    - ``prefix_cache_gb``: GiB on the device for what the model keeps of image sets that it has
-      read (see `reuse`); by default a quarter of what is free once it is loaded.
+    """Answers requests with a checkpoint; the keywords are `TransformersSettings`.
 
     Decoding is greedy unless a request asks for sampling or beams; the decoding settings that a
     checkpoint brings along (temperature, penalties) are not used. Raises `AdapterError` when a
@@ -61,56 +45,16 @@ class TransformersAdapter:
     SERVING = frozenset({"batch_size", "preparing_threads", "image_cache_gb", "prefix_cache_gb"})
     """The settings that do not change what the model says."""
 
-    def __init__(
-        self,
-        checkpoint: str,
-        *,
-        revision: str | None = None,
-        dtype: str = "auto",
-        device: str = "auto",
-        batch_size: int | Literal["auto"] = 8,
-        min_pixels: int | None = None,
-        max_pixels: int | None = None,
-        attn_implementation: str | None = None,
-        trust_remote_code: bool = False,
-        add_vision_id: bool = False,
-        preparing_threads: int = 4,
-        image_cache_gb: float = 1.0,
-        prefix_cache_gb: float | None = None,
-    ) -> None:
-        if batch_size != "auto" and not is_positive(batch_size):
-            raise AdapterError(
-                f"batch_size must be a whole number of at least 1, or auto, not {batch_size!r}"
-            )
-        require_positive(
-            preparing_threads=preparing_threads,
-            min_pixels=min_pixels,
-            max_pixels=max_pixels,
-        )
-        if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
-            raise AdapterError(f"min_pixels ({min_pixels}) exceeds max_pixels ({max_pixels})")
-        _require_size(image_cache_gb=image_cache_gb, prefix_cache_gb=prefix_cache_gb)
-        loaded = load(
-            checkpoint,
-            revision=revision,
-            dtype=dtype,
-            device=device,
-            min_pixels=min_pixels,
-            max_pixels=max_pixels,
-            attn_implementation=attn_implementation,
-            trust_remote_code=trust_remote_code,
-        )
-        if add_vision_id and "add_vision_id" not in str(loaded.processor.chat_template):
+    Settings = TransformersSettings
+
+    def __init__(self, checkpoint: str, **settings: Any) -> None:
+        chosen = TransformersSettings(checkpoint=checkpoint, **settings)
+        loaded = load(chosen)
+        if chosen.add_vision_id and "add_vision_id" not in str(loaded.processor.chat_template):
             raise AdapterError(f"{checkpoint}: its chat template does not know add_vision_id")
         self.resizing = resizing_of(loaded.processor.image_processor)
-        self._chat = ChatModel(
-            loaded,
-            batch_size=batch_size,
-            add_vision_id=add_vision_id,
-            image_cache_gb=image_cache_gb,
-            prefix_cache_gb=prefix_cache_gb,
-        )
-        self._preparing = DaemonThreads(preparing_threads, "prepare")
+        self._chat = ChatModel(loaded, chosen)
+        self._preparing = DaemonThreads(chosen.preparing_threads, "prepare")
         self._generating = DaemonThreads(1, "generate")
         self._batches = Batches(self._answer_batch, lambda: self._chat.most, self._prepare)
 
@@ -174,9 +118,3 @@ class TransformersAdapter:
             )
         except Exception as error:  # a GPU that has failed as a whole, for instance
             return [failure(error) for _ in part]
-
-
-def _require_size(**settings: float | None) -> None:
-    for name, value in settings.items():
-        if value is not None and not (isinstance(value, (int, float)) and 0 <= value < 2**20):
-            raise AdapterError(f"{name} must be a number of GiB, 0 for none, not {value!r}")

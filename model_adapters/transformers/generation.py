@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from migbench.messages import Answer, Generation, ModelError, Request, describe
 from model_adapters.transformers.memory import (
@@ -24,6 +24,7 @@ from model_adapters.transformers.memory import (
 from model_adapters.transformers.prompts import TOKEN_MASKS, Preparer, Prompt, joined, placed
 from model_adapters.transformers.reuse import PrefixReuse
 from model_adapters.transformers.sampling import decoding
+from model_adapters.transformers.settings import TransformersSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,36 +39,29 @@ _log = logging.getLogger(__name__)
 
 
 class ChatModel:
-    """Asks one loaded model; the settings are `TransformersAdapter`'s."""
+    """Asks one loaded model."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        *,
-        batch_size: int | Literal["auto"] = 8,
-        add_vision_id: bool = False,
-        image_cache_gb: float = 1.0,
-        prefix_cache_gb: float | None = None,
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, settings: TransformersSettings) -> None:
         self._model: Any = loaded.model
         self._tokenizer = loaded.processor.tokenizer
         self._end_ids = loaded.end_ids
         self._pad_id = loaded.pad_id
         self._preparer = Preparer(
             loaded.processor,
-            image_cache_bytes=int(image_cache_gb * GIB),
-            template={"add_vision_id": True} if add_vision_id else {},
+            image_cache_bytes=int(settings.image_cache_gb * GIB),
+            template={"add_vision_id": True} if settings.add_vision_id else {},
         )
-        if prefix_cache_gb is None:
+        if settings.prefix_cache_gb is None:
             prefix_bytes = free_bytes(loaded.model.device) // 4
         else:
-            prefix_bytes = int(prefix_cache_gb * GIB)
+            prefix_bytes = int(settings.prefix_cache_gb * GIB)
         self._stopped = threading.Event()
         self._reuse = PrefixReuse(
             loaded.model, pad_id=loaded.pad_id, most_bytes=prefix_bytes, stopped=self._stopped
         )
-        self._size = BatchSize(AUTO_MOST if batch_size == "auto" else batch_size)
-        self._token_bytes = token_bytes(loaded.model) if batch_size == "auto" else 0
+        is_auto = settings.batch_size == "auto"
+        self._size = BatchSize(AUTO_MOST if settings.batch_size == "auto" else settings.batch_size)
+        self._token_bytes = token_bytes(loaded.model) if is_auto else 0
         self._splits_reported: set[int] = set()
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from migbench.messages import AdapterError, root_cause
 from model_adapters.checkpoints import folder_or_hub_id
+from model_adapters.transformers.settings import TransformersSettings
 
 if TYPE_CHECKING:
     import torch
@@ -35,30 +36,21 @@ class LoadedModel:
     pad_id: int
 
 
-def load(
-    checkpoint: str,
-    *,
-    revision: str | None = None,
-    dtype: str = "auto",
-    device: str = "auto",
-    min_pixels: int | None = None,
-    max_pixels: int | None = None,
-    attn_implementation: str | None = None,
-    trust_remote_code: bool = False,
-) -> LoadedModel:
-    """Load ``checkpoint``, a folder or a hub id; the settings are `TransformersAdapter`'s.
+def load(settings: TransformersSettings) -> LoadedModel:
+    """Load the checkpoint, a folder or a hub id.
 
     Raises `AdapterError` when a package is missing, a setting is unknown, or the checkpoint does
     not load, is no chat model for images, or lacks weights.
     """
+    checkpoint = settings.checkpoint
     _imported("torch")
     _imported("transformers")
     source = folder_or_hub_id(checkpoint)
-    place = _device(device)
-    number = _dtype(dtype, place)
-    hub = {"revision": revision, "trust_remote_code": trust_remote_code}
-    limits = _given(min_pixels=min_pixels, max_pixels=max_pixels)
-    attention = _given(attn_implementation=attn_implementation)
+    place = _device(settings.device)
+    number = _dtype(settings.dtype, place)
+    hub = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+    limits = _given(min_pixels=settings.min_pixels, max_pixels=settings.max_pixels)
+    attention = _given(attn_implementation=settings.attn_implementation)
     try:
         processor = _load_processor(source, hub, limits)
         _check_processor(checkpoint, processor, limits)

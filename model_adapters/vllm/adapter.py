@@ -11,17 +11,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Mapping
 from typing import Any
 
-from migbench.messages import AdapterError, Answer, Request
-from model_adapters.checkpoints import folder_or_hub_id
+from migbench.messages import Answer, Request
 from model_adapters.checks import require_positive
 from model_adapters.resizing import resizing_of
 from model_adapters.vllm import prompts
-from model_adapters.vllm.arguments import SERVING_ARGUMENTS, engine_arguments
+from model_adapters.vllm.arguments import engine_arguments
 from model_adapters.vllm.images import ImageDecoder
 from model_adapters.vllm.loading import start
+from model_adapters.vllm.settings import SERVING_ARGUMENTS, VllmSettings
 
 __all__ = ["VllmAdapter"]
 
@@ -33,23 +32,7 @@ _QUEUED = 32
 
 
 class VllmAdapter:
-    """Answers requests with vLLM's engine; the keywords of the constructor are its settings.
-
-    - ``checkpoint``: a folder or a hub id; ``revision``: a hub branch, tag or commit.
-    - ``dtype``: ``bfloat16``, ``float16``, ``float32``, or ``auto``: the checkpoint's own, with
-      float16 for one in float32.
-    - ``max_model_len``: tokens of a prompt and its answer, at most; the checkpoint's own by
-      default. Less leaves more memory for answering many requests at once.
-    - ``max_images``: images in one request, at most. MIG-Bench shows no more than six.
-    - ``min_pixels``, ``max_pixels``: bounds of an image's area after resizing; the checkpoint's own
-      by default.
-    - ``trust_remote_code``: run code that comes with the checkpoint.
-    - ``add_vision_id``: have the chat template number the images (``Picture 1: ``).
-    - ``lora``: a LoRA adapter for the checkpoint, a folder or a hub id.
-    - ``engine_args``: any other of vLLM's engine arguments, by name: ``tensor_parallel_size``,
-      ``quantization``, ``gpu_memory_utilization``, …
-    - ``preparing_threads``: how many threads decode images.
-    - ``image_cache_mb``: megabytes of decoded images that are kept for the next request.
+    """Answers requests with vLLM's engine; the keywords of the constructor are `VllmSettings`.
 
     Decoding is greedy unless a request asks for sampling; the decoding settings that a checkpoint
     brings along (temperature, penalties) are not used. Raises `AdapterError` when vLLM is missing,
@@ -63,63 +46,26 @@ class VllmAdapter:
     """The settings that do not change what the model says; a request beyond ``max_images`` or
     ``max_model_len`` gets no answer."""
 
-    def __init__(
-        self,
-        checkpoint: str,
-        *,
-        revision: str | None = None,
-        dtype: str = "auto",
-        max_model_len: int | None = None,
-        max_images: int = 6,
-        min_pixels: int | None = None,
-        max_pixels: int | None = None,
-        trust_remote_code: bool = False,
-        add_vision_id: bool = False,
-        lora: str | None = None,
-        engine_args: Mapping[str, Any] | None = None,
-        preparing_threads: int = 4,
-        image_cache_mb: float = 256.0,
-    ) -> None:
-        require_positive(
-            max_model_len=max_model_len,
-            max_images=max_images,
-            min_pixels=min_pixels,
-            max_pixels=max_pixels,
-            preparing_threads=preparing_threads,
-        )
-        if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
-            raise AdapterError(f"min_pixels ({min_pixels}) exceeds max_pixels ({max_pixels})")
-        if image_cache_mb < 0:
-            raise AdapterError(f"image_cache_mb must be 0 or more, not {image_cache_mb}")
-        if not isinstance(engine_args, Mapping | None):
-            raise AdapterError("engine_args: a mapping of vLLM's engine arguments is expected")
-        arguments = engine_arguments(
-            folder_or_hub_id(checkpoint),
-            revision=revision,
-            dtype=dtype,
-            max_model_len=max_model_len,
-            max_images=max_images,
-            min_pixels=min_pixels,
-            max_pixels=max_pixels,
-            trust_remote_code=trust_remote_code,
-            lora=lora,
-            more=engine_args,
-        )
+    Settings = VllmSettings
+
+    def __init__(self, checkpoint: str, **settings: Any) -> None:
+        chosen = VllmSettings(checkpoint=checkpoint, **settings)
+        arguments = engine_arguments(chosen)
         most_at_once = arguments.setdefault("max_num_seqs", _MOST_AT_ONCE)
         require_positive(max_num_seqs=most_at_once)
-        self._max_images = max_images
+        self._max_images = chosen.max_images
         self._most_at_once: int = most_at_once
-        self._template_settings = {"add_vision_id": True} if add_vision_id else {}
-        self._engine = start(arguments, lora=lora)
+        self._template_settings = {"add_vision_id": True} if chosen.add_vision_id else {}
+        self._engine = start(arguments, lora=chosen.lora)
         self.resizing = resizing_of(
             self._engine.image_processor(), arguments.get("mm_processor_kwargs")
         )
         self._images = ImageDecoder(
-            threads=preparing_threads, cache_bytes=int(image_cache_mb * 2**20)
+            threads=chosen.preparing_threads, cache_bytes=int(chosen.image_cache_mb * 2**20)
         )
         # First come, first served: requests reach the engine in the order of image sets. And a
         # bound on the decoded images that are in memory at once.
-        self._preparing = asyncio.Semaphore(2 * preparing_threads)
+        self._preparing = asyncio.Semaphore(2 * chosen.preparing_threads)
 
     @property
     def max_concurrency(self) -> int:

@@ -4,46 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from migbench.messages import AdapterError
+from model_adapters.checkpoints import folder_or_hub_id
+from model_adapters.vllm.settings import VllmSettings
 
-__all__ = ["SERVING_ARGUMENTS", "check_names", "engine_arguments", "lora_rank"]
-
-SERVING_ARGUMENTS = frozenset(
-    {
-        "block_size",
-        "cpu_offload_gb",
-        "data_parallel_backend",
-        "data_parallel_size",
-        "device_ids",
-        "disable_log_stats",
-        "distributed_executor_backend",
-        "download_dir",
-        "enable_chunked_prefill",
-        "enable_expert_parallel",
-        "enable_prefix_caching",
-        "enforce_eager",
-        "gpu_memory_utilization",
-        "kv_cache_memory_bytes",
-        "log_level",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "mm_encoder_tp_mode",
-        "mm_processor_cache_gb",
-        "num_gpu_blocks_override",
-        "pipeline_parallel_size",
-        "renderer_num_workers",
-        "skip_mm_profiling",
-        "tensor_parallel_size",
-    }
-)
-"""Engine arguments that say where and how fast a model runs, not what it says.
-
-As with a batch size, sums are taken in another order, and a near tie may fall the other way.
-"""
+__all__ = ["check_names", "engine_arguments", "lora_rank"]
 
 _SETTINGS = {
     "model": "--model",
@@ -60,38 +29,26 @@ _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The bounds on a LoRA adapter's rank that vLLM can be started with."""
 
 
-def engine_arguments(
-    checkpoint: str,
-    *,
-    revision: str | None = None,
-    dtype: str = "auto",
-    max_model_len: int | None = None,
-    max_images: int = 6,
-    min_pixels: int | None = None,
-    max_pixels: int | None = None,
-    trust_remote_code: bool = False,
-    lora: str | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The keywords of vLLM's ``AsyncEngineArgs``; ``more`` are the user's own.
+def engine_arguments(settings: VllmSettings) -> dict[str, Any]:
+    """The keywords of vLLM's ``AsyncEngineArgs``; ``settings.engine_args`` are the user's own.
 
-    Raises `AdapterError` when ``more`` repeats a setting.
+    Raises `AdapterError` when these repeat a setting.
     """
-    more = dict(more or {})
+    more = dict(settings.engine_args or {})
     if repeated := sorted(_SETTINGS.keys() & more):
         flags = ", ".join(f"{name} is set by {_SETTINGS[name]}" for name in repeated)
         raise AdapterError(f"engine_args: {flags}")
-    limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    limits = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
     processing = {name: limit for name, limit in limits.items() if limit is not None}
     processing |= more.pop("mm_processor_kwargs", None) or {}
     arguments: dict[str, Any] = {
-        "model": checkpoint,
-        "revision": revision,
-        "tokenizer_revision": revision,
-        "dtype": dtype,
-        "trust_remote_code": trust_remote_code,
+        "model": folder_or_hub_id(settings.checkpoint),
+        "revision": settings.revision,
+        "tokenizer_revision": settings.revision,
+        "dtype": settings.dtype,
+        "trust_remote_code": settings.trust_remote_code,
         # No question shows a video; vLLM would set memory aside for some.
-        "limit_mm_per_prompt": {"image": max_images, "video": 0},
+        "limit_mm_per_prompt": {"image": settings.max_images, "video": 0},
         # Temperature and penalties are the request's, never the checkpoint's.
         "generation_config": "vllm",
         # Where a chat template takes text alone, images still stand where the request has them.
@@ -101,13 +58,13 @@ def engine_arguments(
         "use_tqdm_on_load": False,
         "seed": 0,
     }
-    if max_model_len is not None:
-        arguments["max_model_len"] = max_model_len
+    if settings.max_model_len is not None:
+        arguments["max_model_len"] = settings.max_model_len
     if processing:
         arguments["mm_processor_kwargs"] = processing
-    if lora is not None:
+    if settings.lora is not None:
         arguments |= {"enable_lora": True, "max_loras": 1}
-        if (rank := lora_rank(lora)) is not None:
+        if (rank := lora_rank(settings.lora)) is not None:
             arguments["max_lora_rank"] = rank
     return arguments | more
 

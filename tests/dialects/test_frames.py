@@ -23,6 +23,7 @@ from migbench.models.resolving import Overrides, resolve_model, with_resizing
 from migbench.runs.manifest import read_manifest, write_json
 from model_adapters.resizing import resizing_of
 from model_adapters.transformers.loading import load
+from model_adapters.transformers.settings import TransformersSettings
 
 SIZE = (640, 480)
 TRUTH = [0.1, 0.2, 0.5, 0.7]
@@ -222,7 +223,9 @@ def test_it_says_what_it_does(
     for bound in ("min_pixels", "max_pixels", "size"):
         known.pop(bound, None)
     path.write_text(json.dumps(known | CONFIGURATIONS[name]))
-    processor = load(str(folder), **limits).processor.image_processor
+    processor = load(
+        TransformersSettings(checkpoint=str(folder), **limits)
+    ).processor.image_processor
     said = resizing_of(processor)
     assert said is not None
     used = SmartResized(factor=said.factor, min_pixels=said.min_pixels, max_pixels=said.max_pixels)

@@ -20,6 +20,7 @@ from model_adapters.lmms_eval.model import ImagesAs, Model
 from model_adapters.openai.images import ImageEncoder, data_url, file_url
 from model_adapters.transformers.loading import load
 from model_adapters.transformers.prompts import Preparer
+from model_adapters.transformers.settings import TransformersSettings
 from model_adapters.vllm.images import ImageDecoder
 from model_adapters.vllm.prompts import chat
 
@@ -135,7 +136,7 @@ ADAPTERS = ("transformers", "vllm", "openai", "lmms-eval")
 
 @pytest.fixture(scope="module")
 def processor(checkpoint: Path) -> Any:
-    return load(str(checkpoint)).processor
+    return load(TransformersSettings(checkpoint=str(checkpoint))).processor
 
 
 def test_the_documented_table_holds(tmp_path: Path, processor: Any) -> None:

@@ -11,10 +11,15 @@ import pytest
 from migbench.messages import AdapterError
 from model_adapters.vllm.adapter import VllmAdapter
 from model_adapters.vllm.arguments import check_names, engine_arguments, lora_rank
+from model_adapters.vllm.settings import VllmSettings
+
+
+def arguments_for(checkpoint: str, **settings: Any) -> dict[str, Any]:
+    return engine_arguments(VllmSettings(checkpoint=checkpoint, **settings))
 
 
 def test_defaults_suit_the_benchmark() -> None:
-    arguments = engine_arguments("a/b")
+    arguments = arguments_for("a/b")
     assert arguments["model"] == "a/b"
     assert arguments["limit_mm_per_prompt"] == {"image": 6, "video": 0}
     assert arguments["generation_config"] == "vllm"
@@ -25,7 +30,7 @@ def test_defaults_suit_the_benchmark() -> None:
 
 
 def test_settings_reach_the_engine() -> None:
-    arguments = engine_arguments(
+    arguments = arguments_for(
         "a/b",
         revision="v1",
         dtype="float32",
@@ -33,7 +38,7 @@ def test_settings_reach_the_engine() -> None:
         max_images=9,
         max_pixels=5000,
         trust_remote_code=True,
-        more={
+        engine_args={
             "tensor_parallel_size": 2,
             "seed": 5,
             "mm_processor_kwargs": {"max_dynamic_patch": 4},
@@ -64,7 +69,7 @@ def test_settings_reach_the_engine() -> None:
 )
 def test_what_has_a_setting_is_not_set_twice(name: str, flag: str) -> None:
     with pytest.raises(AdapterError, match=f"engine_args: {name} is set by {flag}"):
-        engine_arguments("a/b", more={name: 1})
+        arguments_for("a/b", engine_args={name: 1})
 
 
 def test_an_unknown_argument_is_named_with_the_nearest() -> None:
@@ -82,7 +87,7 @@ def test_the_bound_on_a_lora_rank_is_the_next_that_vllm_knows(
 ) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": rank}))
     assert lora_rank(str(tmp_path)) == bound
-    arguments = engine_arguments("a/b", lora=str(tmp_path))
+    arguments = arguments_for("a/b", lora=str(tmp_path))
     assert {
         "enable_lora": True,
         "max_loras": 1,
@@ -91,9 +96,9 @@ def test_the_bound_on_a_lora_rank_is_the_next_that_vllm_knows(
 
 
 def test_a_lora_on_a_hub_has_the_rank_that_the_user_says() -> None:
-    assert "max_lora_rank" not in engine_arguments("a/b", lora="c/d")
+    assert "max_lora_rank" not in arguments_for("a/b", lora="c/d")
     more = {"max_lora_rank": 64}
-    assert engine_arguments("a/b", lora="c/d", more=more)["max_lora_rank"] == 64
+    assert arguments_for("a/b", lora="c/d", engine_args=more)["max_lora_rank"] == 64
 
 
 @pytest.mark.parametrize("content", [None, "not JSON", "[]", "{}", '{"r": "many"}', '{"r": 513}'])

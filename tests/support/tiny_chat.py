@@ -12,6 +12,7 @@ import pytest
 from migbench.messages import Answer, Generation, ImageFile, Request
 from model_adapters.transformers.adapter import TransformersAdapter
 from model_adapters.transformers.loading import load
+from model_adapters.transformers.settings import TransformersSettings
 
 Outcome = Answer | BaseException
 
@@ -61,7 +62,7 @@ class OneByOne:
     """Answers with the bare library: its own generate, the checkpoint's own processor."""
 
     def __init__(self, checkpoint: Path) -> None:
-        self._loaded = load(str(checkpoint))
+        self._loaded = load(TransformersSettings(checkpoint=str(checkpoint)))
 
     def answer(self, request: Request) -> str:
         import torch

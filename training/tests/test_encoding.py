@@ -25,6 +25,7 @@ from migtrain.miniature.pixels import Pixels
 from migtrain.miniature.scenes import SINGLE, SceneSource
 from model_adapters.transformers.loading import load
 from model_adapters.transformers.prompts import Preparer
+from model_adapters.transformers.settings import TransformersSettings
 
 torch = pytest.importorskip("torch")
 
@@ -36,7 +37,7 @@ def load_with_pil(checkpoint: Path) -> Any:
 
     The torchvision one of newer releases resizes by another formula, and differs by a grey level.
     """
-    found = load(str(checkpoint))
+    found = load(TransformersSettings(checkpoint=str(checkpoint)))
     found.processor.image_processor = Qwen2VLImageProcessorPil.from_pretrained(checkpoint)
     return found
 

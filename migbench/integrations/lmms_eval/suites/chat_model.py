@@ -8,7 +8,6 @@ kept, and the same command asks only the failed ones again.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -23,7 +22,7 @@ from migbench.dialects import find_dialect
 from migbench.integrations.lmms_eval.suites.answer_log import AnswerLog
 from migbench.integrations.lmms_eval.suites.requests import to_request
 from migbench.messages import Generation, ModelError, Request, Resizing
-from migbench.models.adapters import find_adapter, start_adapter
+from migbench.models.adapters import find_adapter, settings_of, start_adapter
 from migbench.models.boundary import Failure, answer_from, closed, max_concurrency_of
 from migbench.models.event_loop import EventLoop
 from migbench.models.resolving import Model, Overrides, resizing_of_adapter, resolve_model
@@ -31,7 +30,7 @@ from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.runner import GIVE_UP_AFTER, request_key
 from migbench.util.plain_text import describe
 
-__all__ = ["Asked", "manifest", "model_class"]
+__all__ = ["Asked", "model_class", "model_manifest"]
 
 NAME = "migbench"
 """What lmms-eval calls it: ``--model migbench --model_args model=migician``."""
@@ -78,7 +77,7 @@ class Asked:
             )
             model = resolve_model(model, overrides)
             # lmms-eval's command line gives these whether they are meant or not.
-            takes = inspect.signature(find_adapter(model.adapter)).parameters
+            takes = settings_of(find_adapter(model.adapter))
             given = {"batch_size": batch_size, "device": device}
             serving = {key: each for key, each in given.items() if each and key in takes}
             model = msgspec.structs.replace(model, settings=serving | model.settings)
@@ -256,7 +255,7 @@ def model_class() -> Any:
     return type("MigbenchModel", (Asked, import_module("lmms_eval.api.model").lmms), {})
 
 
-def manifest() -> Any:
+def model_manifest() -> Any:
     """How lmms-eval finds it (entry point ``lmms_eval.models``)."""
     registry = import_module("lmms_eval.models.registry_v2")
     return registry.ModelManifest(NAME, chat_class_path=f"{__name__}.MigbenchModel")
