@@ -71,6 +71,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 
 # What a request costs its client, how scoring grows, how often images are computed, and how fast
 # engines are, at modest sizes; benchmarks/performance.md has larger runs.

@@ -11,7 +11,6 @@ YELLOW = "#F0E442"
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 PURPLE = "#CC79A7"
-BLACK = "#000000"
 
 TRUTH = GREEN
 """Of ground truth, and of nothing else."""

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import get_ident
-from typing import Literal
 from urllib.parse import quote
 
 from migbench.errors import ModelError, UsageError
@@ -18,9 +17,6 @@ from migbench.messages import ImageFile, Size
 from migbench.reporting.html.gathering import WantedPicture
 from migbench.reporting.html.records import Picture
 from migbench.util.files import errors_named
-
-Placing = Literal["embed", "link"]
-"""Where a page's thumbnails are."""
 
 MEGABYTE = 1_000_000
 QUALITY = 82
