@@ -12,10 +12,11 @@ from migbench.cli.options import (
     ExistingFolder,
     interval_options,
     json_option,
+    names_option,
     stored_run_options,
 )
 from migbench.cli.output import exit_status, write_result
-from migbench.cli.terminal import echo, echo_line
+from migbench.cli.terminal import echo, echo_line, echo_note, terminal_width
 from migbench.errors import UsageError
 from migbench.reporting.tables import (
     comparison_table,
@@ -58,12 +59,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     show_default=True,
     help="By which to compare.",
 )
+@names_option
 @stored_run_options
 @interval_options
 @json_option
 def command(
     runs: tuple[Path, ...],
     metric: str,
+    names: tuple[str, ...],
     corrections: str,
     bootstrap: Bootstrap | None,
     seed: int,
@@ -82,7 +85,8 @@ def command(
         raise UsageError("compare needs two runs, or more")
     options |= {"corrections": corrections == "profile", "bootstrap": bootstrap}
     scored = [score_run(Run(run), **options) for run in runs]
-    labels = [label for (label,) in run_labels(runs, [run.scores for run in scored])]
+    scores = [run.scores for run in scored]
+    labels = [label for (label,) in run_labels(runs, scores, names=names)]
     sides = [
         Side(label, run.scores, run.judgements, run.annotations.cluster_of)
         for label, run in zip(labels, scored, strict=True)
@@ -106,27 +110,28 @@ def command(
 def show(report: Report) -> None:
     """Print every comparison, then what the runs have cost, then how they were made."""
     metric = report.comparisons[0].metric
+    width = terminal_width()
     for comparison in report.comparisons:
         echo_line(f"{comparison.second} against {comparison.first}")
-        echo(comparison_table(comparison) + "\n")
+        echo(comparison_table(comparison, width) + "\n")
         if comparison.only_first or comparison.only_second:
-            echo_line(
+            echo_note(
                 f"Left out: {comparison.only_first} targets that only {comparison.first} was asked "
                 f"for, {comparison.only_second} that only {comparison.second} was. Costs below are "
                 "those of the whole runs."
             )
             echo()
-    echo(costs_table((run.label, run.scores, run.paid) for run in report.runs))
-    echo(
-        f"\n{metric_note(metric)}, differences in points; wins are hits that only the second run "
-        "has."
+    echo(costs_table(((run.label, run.scores, run.paid) for run in report.runs), width))
+    echo()
+    echo_note(
+        f"{metric_note(metric)}, differences in points; wins are hits that only the second run has."
     )
     if SHARES[metric].partial:
-        echo("Compared are the targets that count for it in both runs.")
-    echo(interval_note(report.comparisons[0].bootstrap))
-    echo(
-        "p: sign-flip permutation test over clusters; Holm: corrected for the number of tasks.\n"
-        "MDE: minimum detectable effect, found with 80 % power at the 5 % level."
+        echo_note("Compared are the targets that count for it in both runs.")
+    echo_note(interval_note(report.comparisons[0].bootstrap))
+    echo_note(
+        "p: sign-flip permutation test over clusters; Holm: corrected for the number of tasks."
     )
+    echo_note("MDE: minimum detectable effect, found with 80 % power at the 5 % level.")
     for note in run_notes((run.label, run.scores) for run in report.runs):
-        echo_line(note)
+        echo_note(note)

@@ -15,6 +15,7 @@ from migbench.errors import UsageError
 from migbench.messages import Size
 from migbench.reporting.export import FORMATS, Wishes, write_export
 from migbench.runs.store import Run
+from migbench.scoring import coverage_of
 from migbench.scoring.scored_run import image_folder, score_run
 
 FOR_ONE_FORMAT = {
@@ -22,6 +23,7 @@ FOR_ONE_FORMAT = {
     "unknown_size": "coco",
     "copy_images": "fiftyone",
     "source_url": "model-index",
+    "partial": "model-index",
 }
 """Options that mean something in one format alone."""
 
@@ -62,6 +64,11 @@ def _size(context: click.Context, parameter: click.Parameter, text: str | None) 
 )
 @click.option("--copy-images", is_flag=True, help="fiftyone: copy the images into the folder, too.")
 @click.option("--source-url", help="model-index: where readers find what the figures came from.")
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="model-index: write the figures of a run that was not asked all instances, too.",
+)
 @stored_run_options
 def command(
     run: Path,
@@ -71,6 +78,7 @@ def command(
     unknown_size: Size | None,
     copy_images: bool,
     source_url: str | None,
+    partial: bool,
     corrections: str,
     **options: Any,
 ) -> int:
@@ -86,6 +94,7 @@ def command(
         "unknown_size": unknown_size,
         "copy_images": copy_images,
         "source_url": source_url,
+        "partial": partial,
     }
     for name, format_ in FOR_ONE_FORMAT.items():
         if given[name] and kind != format_:
@@ -100,9 +109,12 @@ def command(
         unknown_size=unknown_size,
         copy_images=copy_images,
         source_url=source_url,
+        partial=partial,
     )
     for line in (str(out), *write_export(kind, scored, out, wishes)):
         echo_line(line)
+    if (coverage := coverage_of(scored.scores)).is_part:
+        echo(f"IN PART: {coverage} instances were asked.")
     if scored.scores.model_errors:
         echo(f"INCOMPLETE: {scored.scores.model_errors} targets without an answer.")
     return exit_status(scored.scores)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from migbench.asking.evaluators import EVALUATORS
 from migbench.cli.model_options import chosen_dialect, dialect_options
 from migbench.cli.options import (
     ExistingFile,
@@ -124,5 +125,7 @@ def _store(
         evaluator,
         without_lock=options["without_lock"],
     )
-    echo_line(f"{count} answers imported; next: migbench score {options['out']}")
+    # Tasks that no answer is about are not asked for, and yet belong to the benchmark.
+    questions = sum(1 for _ in EVALUATORS[evaluator](annotations.instances))
+    echo_line(f"{count:,} of {questions:,} answers imported; next: migbench score {options['out']}")
     return 0

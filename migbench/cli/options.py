@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,4 +153,20 @@ lock_option = click.option(
     "--without-lock",
     is_flag=True,
     help="Go on where the file system has no locks: you vouch that no other process is at it.",
+)
+
+
+def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+    if not text:
+        return ()
+    (names,) = csv.reader([text.replace("\n", " ")], skipinitialspace=True)
+    return tuple(name.strip() for name in names)
+
+
+names_option = click.option(
+    "--names",
+    callback=_names,
+    metavar="NAME,...",
+    help='What to call the runs, in their order, with commas between the names ("Ours, 7B" in '
+    "quotes of its own). Where there is none between two commas, a run keeps its own.",
 )

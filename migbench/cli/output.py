@@ -8,8 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from migbench.cli.terminal import echo, echo_json, echo_line
-from migbench.reporting.tables import FORMATS, interval_note, level_table, run_notes, scores_table
+from migbench.cli.terminal import echo, echo_json, echo_line, echo_note, terminal_width
+from migbench.reporting.tables import (
+    interval_note,
+    level_table,
+    run_label,
+    run_notes,
+    scores_table,
+    text,
+)
 from migbench.runs.manifest import Manifest, write_json
 from migbench.runs.ownership import is_own
 from migbench.scoring import Scores, TaskScores
@@ -29,35 +36,38 @@ def write_result(path: Path | None, content: object) -> None:
 
 def show_scores(scores: Scores) -> None:
     """Print one run's figures, with what they are."""
-    echo(scores_table(scores))
-    echo("\nAccuracies in percent; outcomes are numbers of targets.")
-    echo(f"±: half the width of Acc@0.5's interval. {interval_note(scores.bootstrap)}")
+    width = terminal_width()
+    echo(scores_table(scores, width))
+    echo()
+    echo_note("Accuracies in percent; outcomes are numbers of targets.")
+    echo_note(f"In brackets: {interval_note(scores.bootstrap)}")
     if scores.macro.counts_for(IMAGE):
         counted = scores.macro.counted[IMAGE]
-        echo(
+        echo_note(
             f"Image: answers that name the right image, of the {counted} that name one or were "
             "asked to (docs/protocols.md)."
         )
     if group := scores.tasks.get("group_grounding"):
         right, named = group.named_images.right, group.named_images.named
         if scores.strategy != "direct":
-            echo(
+            echo_note(
                 f"Group grounding, step 1: {named} of {group.n} answers name an image, {right} the "
                 "right one; where none is named, step 2 is about the first."
             )
         elif named:
-            echo(
+            echo_note(
                 f"Group grounding: {named} of {group.n} answers name an image, {right} the right "
                 "one."
             )
     if reasons := unreadable_reasons(scores.tasks.values()):
-        echo_line(f"Unreadable answers hold: {reasons}.")
+        echo_note(f"Unreadable answers hold: {reasons}.")
     if repaired := sum(task.repaired_truths for task in scores.tasks.values()):
-        echo(f"Ground truths repaired (corners sorted, clipped to the image): {repaired}.")
-    for note in run_notes([(scores.model, scores)]):
-        echo_line(note)
+        echo_note(f"Ground truths repaired (corners sorted, clipped to the image): {repaired}.")
+    label = run_label(scores)
+    for note in run_notes([(label, scores)]):
+        echo_note(note)
     if scores.difficulty:
-        echo("\n" + FORMATS["text"](level_table([(scores.model, scores)])))
+        echo("\n" + text(level_table([(label, scores)]), width))
 
 
 def tell_withheld_images(runs: Iterable[Manifest], option: str) -> None:

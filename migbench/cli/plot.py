@@ -11,6 +11,7 @@ from migbench.cli.options import (
     ExistingFolder,
     difficulty_option,
     interval_options,
+    names_option,
     stored_run_options,
 )
 from migbench.cli.output import exit_status
@@ -54,6 +55,7 @@ from migbench.scoring.scored_run import score_run
     type=click.FloatRange(2.5, 20),
     help="Width in inches, if not a column's or, for wide kinds, the page's; text stays as it is.",
 )
+@names_option
 @stored_run_options
 @interval_options
 @difficulty_option
@@ -64,6 +66,7 @@ def command(
     published: bool,
     rows: tuple[str, ...],
     width: float | None,
+    names: tuple[str, ...],
     corrections: str,
     bootstrap: Bootstrap | None,
     seed: int,
@@ -83,7 +86,14 @@ def command(
     options |= {"corrections": corrections == "profile", "bootstrap": bootstrap}
     scored = [score_run(Run(run), **options) for run in runs]
     plot = make_plot(
-        runs, scored, own_rows=published, rows=rows, width=width, bootstrap=bootstrap, seed=seed
+        runs,
+        scored,
+        own_rows=published,
+        rows=rows,
+        width=width,
+        bootstrap=bootstrap,
+        seed=seed,
+        names=names,
     )
     caption = write_plot(kind, plot, out)
     echo_line(out)

@@ -24,6 +24,7 @@ from migbench.reporting.tables import (
     interval_note,
     published_list,
     reproduction_table,
+    run_label,
     run_notes,
 )
 from migbench.runs.store import Run
@@ -87,7 +88,7 @@ def show_command(
     if str(json_file) != "-":
         echo(reproduction_table(reproduction))
         echo(f"\n{interval_note(scores.bootstrap)}")
-        for note in run_notes([(scores.model, scores)]):
+        for note in run_notes([(run_label(scores), scores)]):
             echo_line(note)
     write_result(json_file, reproduction)
     return exit_status(scores)

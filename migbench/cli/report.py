@@ -16,6 +16,7 @@ from migbench.cli.options import (
     difficulty_option,
     image_options,
     interval_options,
+    names_option,
     scoring_options,
     together,
 )
@@ -50,6 +51,7 @@ page_options = together(
     click.option(
         "--published/--no-published", default=True, help="With the published rows, or without."
     ),
+    names_option,
     click.option("--title", help="The page's heading, in place of the runs' names."),
     interval_options,
     difficulty_option,
@@ -145,7 +147,8 @@ def score_runs(runs: Sequence[Path], options: dict[str, Any]) -> list[LabelledRu
         )
         for folder in runs
     ]
-    labels = run_labels(runs, [run.scores for run in scored])
+    scores = [run.scores for run in scored]
+    labels = run_labels(runs, scores, names=options["names"])
     return [LabelledRun(visible(label), run) for (label,), run in zip(labels, scored, strict=True)]
 
 
@@ -171,6 +174,7 @@ def make_page(
         difficulty=options["difficulty"],
         bootstrap=options["bootstrap"],
         seed=options["seed"],
+        names=options["names"],
     )
     gallery = gather(
         runs, make_pictures, images=options["image_folder"], difficulty=options["difficulty"]

@@ -94,6 +94,10 @@ what_options = together(
 @data_options
 @what_options
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.")
+@click.option(
+    "--name",
+    help="What tables call the run, in place of the model's name; may change when it goes on.",
+)
 @lock_option
 @click.option(
     "--accept-changes",
@@ -117,6 +121,7 @@ def command(
     patience: float,
     skip_checks: tuple[str, ...],
     debug: bool,
+    name: str | None,
     without_lock: bool,
     accept_changes: bool,
     data: Path,
@@ -176,6 +181,7 @@ def command(
         debug=debug,
         without_lock=without_lock,
         accept_changes=accept_changes,
+        name=name,
     )
     write_result(json_file, scored.scores)
     return max(exit_status(scored.scores), warn_of_boxless(scored, out))
@@ -196,6 +202,7 @@ def carry_out(
     debug: bool = False,
     without_lock: bool = False,
     accept_changes: bool = False,
+    name: str | None = None,
 ) -> ScoredRun:
     """Ask, score and keep the scores in the run folder; print them unless ``silent``.
 
@@ -211,6 +218,7 @@ def carry_out(
             skip_checks=skip_checks,
             accept_changes=accept_changes,
             without_lock=without_lock,
+            name=name,
         )
     if progress.out_of_patience:
         echo_error(

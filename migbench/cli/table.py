@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from migbench.cli.options import (
     difficulty_option,
     interval_options,
     json_option,
+    names_option,
     stored_run_options,
 )
 from migbench.cli.output import exit_status, write_result
-from migbench.cli.terminal import echo
+from migbench.cli.terminal import echo, terminal_width
 from migbench.errors import UsageError
 from migbench.reporting import tables
 from migbench.runs.store import Run
@@ -55,8 +57,12 @@ LEVELS = "table7"
 @click.option(
     "--intervals",
     is_flag=True,
-    help="Add half the width of each accuracy's 95 % interval (low and high in csv).",
+    help="Add both ends of each accuracy's 95 % interval.",
 )
+@click.option(
+    "--standalone", is_flag=True, help="latex: a whole document, not what stands in a table*."
+)
+@names_option
 @stored_run_options
 @interval_options
 @difficulty_option
@@ -68,6 +74,8 @@ def command(
     metric: str,
     markup: str,
     intervals: bool,
+    standalone: bool,
+    names: tuple[str, ...],
     seed: int,
     corrections: str,
     json_file: Path | None,
@@ -75,7 +83,8 @@ def command(
 ) -> int:
     """Set RUNS in the layout of one of the paper's tables; with --difficulty, of Table 7 too.
 
-    Figures are ranked only against figures on the same annotation file.
+    Figures are ranked only against figures on the same annotation file, and only those of runs that
+    were asked everything: behind others' names stands how much they were ("[30 of 4,295]").
 
     \b
     Examples:
@@ -87,23 +96,35 @@ def command(
         raise UsageError("--layout table7: which levels? (--difficulty SPLIT)")
     if published and metric != HIT:
         raise UsageError(f"--published: the published figures are {HIT}, not {metric}")
+    if standalone and markup != "latex":
+        raise UsageError("--standalone is for --format latex; leave it out, or add that")
     scored = [
         score_run(Run(run), corrections=corrections == "profile", **options).scores for run in runs
     ]
+    write = partial(_written, markup=markup, standalone=standalone)
     if str(json_file) != "-":
         if layout != LEVELS:
             columns = tables.LAYOUTS[layout](metric=metric)
             table = tables.results_table(
-                columns, runs, scored, published=published, intervals=intervals
+                columns, runs, scored, published=published, intervals=intervals, names=names
             )
-            echo(tables.FORMATS[markup](table))
+            echo(write(table))
         if options["difficulty"]:
-            labels = [label for (label,) in tables.run_labels(runs, scored)]
+            labels = [label for (label,) in tables.run_labels(runs, scored, names=names)]
             labelled = list(zip(labels, scored, strict=True))
             by_level = tables.level_table(
                 labelled, published=published, intervals=intervals, metric=metric
             )
-            levels = tables.FORMATS[markup](by_level)
+            levels = write(by_level)
             echo(levels if layout == LEVELS else "\n" + levels)
     write_result(json_file, dict(zip(map(str, runs), scored, strict=True)))
     return max(map(exit_status, scored))
+
+
+def _written(table: tables.Table, markup: str, *, standalone: bool) -> str:
+    """The table in a format; as text it fits the terminal."""
+    if markup == "text":
+        return tables.text(table, terminal_width())
+    if standalone:
+        return tables.latex(table, standalone=True)
+    return tables.FORMATS[markup](table)

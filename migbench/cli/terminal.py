@@ -5,9 +5,13 @@ Nothing printed holds a secret in use, nor a character that controls a terminal.
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import click
 
 from migbench.util import escaping
+from migbench.util.folding import paragraph
 from migbench.util.redaction import redact
 
 
@@ -23,6 +27,16 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
 def echo_line(text: object, *, err: bool = False) -> None:
     """Print one line, whatever stands in the names and messages that it is made of."""
     click.echo(escaping.visible(redact(str(text))), err=err)
+
+
+def echo_note(text: object) -> None:
+    """Print one line, on a terminal as a paragraph that fits it."""
+    click.echo(paragraph(escaping.visible(redact(str(text))), terminal_width()))
+
+
+def terminal_width() -> int | None:
+    """The columns of the terminal that is printed to (``COLUMNS`` says otherwise); else None."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def echo_json(json: str) -> None:

@@ -19,6 +19,7 @@ from migbench.cli.output import write_result
 from migbench.cli.terminal import echo_line
 from migbench.data.images import Images
 from migbench.runs.findings import Finding, FindingKind
+from migbench.scoring import coverage_of
 from migbench.util.plain_text import encodable
 
 _NAMED = 20
@@ -32,6 +33,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None
     holds: bool
     complete: bool
+    n: int | None
+    """Targets that the run was asked for, of ``N`` in the annotation file."""
+    available: int | None = msgspec.field(name="N")
     findings: list[Finding]
     asked_again: list[str]
     """Instances that have no answer, which the command of the run would ask for."""
@@ -77,11 +81,14 @@ def command(
     done = repair(run, without_lock=without_lock) if repairs else None
     verification = verify(run, annotations=annotations, images=images, requests=requests)
     scored = verification.scored
+    coverage = coverage_of(scored.scores) if scored else None
     report = Report(
         folder=encodable(str(run)),
         run=scored.scores.run if scored else None,
         holds=verification.holds,
         complete=verification.complete,
+        n=coverage.asked if coverage else None,
+        available=coverage.of if coverage else None,
         findings=verification.findings,
         asked_again=verification.unanswered,
     )
@@ -129,7 +136,9 @@ def show(verification: Verification) -> None:
 def _scores(verification: Verification) -> str:
     if verification.scored is None:
         return ""
-    scores, targets = verification.scored.scores, len(verification.scored.samples)
+    scores = verification.scored.scores
+    coverage = coverage_of(scores)
+    targets = str(coverage) if coverage.is_part else f"{coverage.asked:,}"
     figure = "–" if scores.macro.at_50 is None else f"{scores.macro.at_50:.2f}"
     return (
         f"; run {scores.run[:12]}, {targets} targets scored again, AVE {figure} "

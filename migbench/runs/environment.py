@@ -52,7 +52,12 @@ _DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 def new_manifest(
-    settings: Settings, questions: int, *, images: Path | None = None, origin: str = "run"
+    settings: Settings,
+    questions: int,
+    *,
+    images: Path | None = None,
+    origin: str = "run",
+    name: str | None = None,
 ) -> Manifest:
     """The manifest of a run that starts now, here.
 
@@ -73,6 +78,7 @@ def new_manifest(
         status="running",
         settings=settings,
         environment=environment,
+        name=encodable(name) if name else None,
         serving=serving,
         images=str(images.resolve()) if images else None,
         questions=questions,

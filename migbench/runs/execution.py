@@ -50,6 +50,7 @@ class Options(TypedDict, total=False):
     skip_checks: Collection[str]
     accept_changes: bool
     without_lock: bool
+    name: str | None
 
 
 Watch = Callable[[RunStore], Progress]
@@ -68,7 +69,8 @@ def execute(
     on with it later. Requests that take longer than ``slow_after`` seconds are named in the run's
     log and to its progress. Where the model's server is down, the run waits for it, for
     ``patience`` seconds, and then stops. A run that was changed after it was stored goes on only
-    with ``accept_changes``, and on a file system without locks only ``without_lock``.
+    with ``accept_changes``, and on a file system without locks only ``without_lock``. ``name`` is
+    what tables call the run; without one it keeps the one that it has.
 
     It works where an event loop runs already, as in a notebook, and blocks it; `execute_async` does
     not.
@@ -117,14 +119,18 @@ def _execute(
     skip_checks: Collection[str] = (),
     accept_changes: bool = False,
     without_lock: bool = False,
+    name: str | None = None,
 ) -> Progress:
+    manifest = _manifest_of(plan, name)
     if is_finished(plan, out):
+        if name is not None:
+            with open_run(out, manifest, without_lock=without_lock) as store:
+                store.finish("complete", seconds=0.0)
         return Progress(was_finished=True)
     if (out / MANIFEST).exists():
-        refuse_other_settings(out, _manifest_of(plan))
+        refuse_other_settings(out, manifest)
     check_settings(plan.settings.model)
     refuse_problems(preflight(plan, out, skip=skip_checks))
-    manifest = _manifest_of(plan)
     opened = open_run(
         out,
         manifest,
@@ -161,9 +167,9 @@ def _execute(
     return watched
 
 
-def _manifest_of(plan: Plan) -> Manifest:
+def _manifest_of(plan: Plan, name: str | None) -> Manifest:
     folder = plan.data.images.root if plan.data.images else None
-    return new_manifest(plan.settings, len(plan.questions), images=folder)
+    return new_manifest(plan.settings, len(plan.questions), images=folder, name=name)
 
 
 def is_finished(plan: Plan, out: Path) -> bool:

@@ -73,6 +73,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     settings: Settings
     environment: Environment
+    name: str | None = None
+    """What the user calls the run in tables, in place of model and form."""
     others: list[Environment] = []
     """Further environments of stored answers: of earlier sittings, of a merged run's shards."""
     serving: list[str] = []
@@ -143,7 +145,13 @@ def resumed_manifest(manifest: Manifest, old: Manifest, events: Iterable[Event] 
     """The manifest of a run that goes on: created when it was, with all its environments."""
     others = other_environments(manifest.environment, [*old.others, old.environment])
     history = [*old.history, *events]
-    return msgspec.structs.replace(manifest, created=old.created, others=others, history=history)
+    return msgspec.structs.replace(
+        manifest,
+        created=old.created,
+        name=manifest.name or old.name,
+        others=others,
+        history=history,
+    )
 
 
 def other_environments(

@@ -2,6 +2,7 @@
 
 from migbench.scoring.bootstrap import Bootstrap
 from migbench.scoring.comparison import Comparison, Paired, compare, compare_groups
+from migbench.scoring.coverage import Coverage, coverage_of
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
 from migbench.scoring.intervals import with_intervals
 from migbench.scoring.joining import LabelledRun
@@ -27,6 +28,7 @@ __all__ = [
     "SHARES",
     "Bootstrap",
     "Comparison",
+    "Coverage",
     "DifficultySplit",
     "Flag",
     "Interval",
@@ -42,6 +44,7 @@ __all__ = [
     "TaskScores",
     "compare",
     "compare_groups",
+    "coverage_of",
     "macro_average",
     "read_split",
     "summarise_levels",

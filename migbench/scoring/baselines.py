@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migbench.errors import UsageError
-from migbench.runs.store import Run
 from migbench.scoring.difficulty import (
     LITERAL,
     Baseline,
     DifficultySplit,
     Rule,
     count_levels,
+    hash_answers,
     level,
 )
 from migbench.scoring.outcomes import Outcome
 from migbench.scoring.scored_run import ScoredRun
-from migbench.util.hashing import short_hash
 
 ORDER = "A, A by chain of thought, B, B by chain of thought"
 
@@ -112,12 +111,5 @@ def _baseline(scored: ScoredRun) -> Baseline:
         evaluator=scores.evaluator,
         protocol=scores.protocol,
         corrections=scores.corrections,
-        answers=_hash_answers(scored.run),
-    )
-
-
-def _hash_answers(run: Run) -> str:
-    """Twelve digits that stand for all that was answered, in whatever order it arrived."""
-    return short_hash(
-        *(f"{question} {turn} {line.text}" for (question, turn), line in sorted(run.lines.items()))
+        answers=hash_answers(scored.run),
     )

@@ -18,6 +18,7 @@ import msgspec
 from migbench.data.annotations import Annotations
 from migbench.data.versions import Identity
 from migbench.errors import DataError
+from migbench.runs.store import Run
 from migbench.util.hashing import short_hash
 from migbench.util.json_files import read_json
 
@@ -139,6 +140,10 @@ class DifficultySplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             *(f"{id_} {self.levels[id_]}" for id_ in sorted(self.levels)),
         )
 
+    def is_made_from(self, run: Run) -> bool:
+        """Whether a run is one of the four, known by its answers."""
+        return hash_answers(run) in {each.answers for each in self.runs}
+
     def check(self, annotations: Annotations) -> None:
         """Raise `DataError` where the split is for another annotation file."""
         if not self.identity.is_same(annotations.identity):
@@ -152,6 +157,13 @@ class DifficultySplit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise DataError(
                 f"the difficulty split has not the instances of {annotations.path}; make it again"
             )
+
+
+def hash_answers(run: Run) -> str:
+    """Twelve digits that stand for all that was answered, in whatever order it arrived."""
+    return short_hash(
+        *(f"{question} {turn} {line.text}" for (question, turn), line in sorted(run.lines.items()))
+    )
 
 
 def count_levels(levels: Iterable[Level]) -> dict[Level, int]:

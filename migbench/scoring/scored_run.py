@@ -33,6 +33,7 @@ from migbench.scoring import (
     summarise_tasks,
     with_intervals,
 )
+from migbench.scoring.coverage import with_available
 from migbench.tasks import load_tasks
 
 
@@ -93,9 +94,11 @@ def score_run(
     if difficulty:
         difficulty.check(read)
         levels = summarise_levels(samples, difficulty, accept_model_errors=accept_model_errors)
+        levels = msgspec.structs.replace(levels, made_from_this=difficulty.is_made_from(run))
     scores = Scores(
         run=run_hash(run),
         model=settings.model.name,
+        name=run.manifest.name,
         protocol=protocol,
         corrections=str(correction) if correction else "none",
         annotations=known_source(settings.annotations, read),
@@ -108,6 +111,7 @@ def score_run(
         difficulty=levels,
         history=[f"{each.message} ({each.at})" for each in run.manifest.history],
     )
+    scores = with_available(scores, read.counts)
     scores = with_intervals(scores, samples, read.cluster_of, difficulty, bootstrap)
     return ScoredRun(run, read, scores, samples)
 

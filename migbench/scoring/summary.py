@@ -28,13 +28,16 @@ class Figures(Metrics, frozen=True, kw_only=True):
     """A group's metrics and outcomes.
 
     Shares are in percent; all are None where the group is incomplete (a model error has not been
-    asked again, nor accepted) or empty. ``n`` is the number of targets, ``counted`` the number of
-    those that count for a partial metric. ``outcomes`` counts targets by what became of them.
+    asked again, nor accepted) or empty. ``n`` is the number of targets that were asked for,
+    ``available`` (``N`` in JSON) the number that the group has in the annotation file, ``counted``
+    the number of targets that count for a partial metric. ``outcomes`` counts targets by what
+    became of them.
     ``clusters`` is the number of image clusters, over which the shares' ``intervals`` are computed
     (`migbench.scoring.intervals`).
     """
 
     n: int
+    available: int | None = msgspec.field(name="N", default=None)
     outcomes: dict[Outcome, int]
     counted: dict[str, int] = msgspec.field(default_factory=dict)
     clusters: int | None = None
@@ -85,6 +88,10 @@ class DifficultyScores(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     counts: dict[Level, int]
     levels: dict[Level, Figures]
+    made_from: list[str] = []
+    """The runs that the split was made from, each as model and strategy."""
+    made_from_this: bool = False
+    """Whether this run is one of them: its figures by level follow from the split then."""
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +100,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     """The run's hash (`migbench.runs.run_hash`)."""
     model: str
+    name: str | None = None
+    """What the user calls the run in tables (``--name``)."""
     protocol: str
     corrections: str
     annotations: AnnotationSource
@@ -100,6 +109,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     strategy: str
     prompts: str
     accepted_model_errors: bool
+    available: dict[str, int] = {}
+    """Instances of the annotation file by task, those of tasks that were not asked too."""
     tasks: dict[str, TaskScores]
     macro: MacroScores
     difficulty: DifficultyScores | None = None
@@ -134,6 +145,7 @@ def summarise_levels(
         rule=split.rule.name,
         counts=split.counts,
         levels={level: _figures(by_level.get(level, []), accept_model_errors) for level in Level},
+        made_from=[f"{each.model} ({each.strategy})" for each in split.runs],
     )
 
 

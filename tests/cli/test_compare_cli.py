@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_runs_are_compared_with_the_first_and_their_costs_stand_below(
     ]
     header = next(line for line in lines if line.startswith("Task"))
     assert re.split(r"\s{2,}", header)[4:] == [
-        *("Difference", "95 % interval", "p", "Holm", "MDE"),
+        *("Difference [95 %]", "p", "Holm", "MDE"),
         *("Wins", "Losses", "Both", "Neither"),
     ]
     assert sum(line.startswith("macro (10)") for line in lines) == 2
@@ -102,10 +103,18 @@ def test_runs_are_compared_with_the_first_and_their_costs_stand_below(
     assert sum("protocol standard, annotations MIG_mini.json" in line for line in lines) == 3
 
 
-def test_runs_of_one_model_and_form_are_told_apart_by_folder(runs: dict[str, Path]) -> None:
+def test_runs_of_one_model_and_form_are_told_apart_by_folder(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(runs["polling"], tmp_path / "again")
+    done = migbench("compare", runs["polling"], tmp_path / "again")
+    assert "mine (again) against mine (polling)" in done.out
+
+
+def test_a_run_of_fewer_targets_says_of_how_many(runs: dict[str, Path]) -> None:
     done = migbench("compare", runs["polling"], runs["few"])
-    assert "mine (few) against mine (polling)" in done.out
-    assert "Left out: 20 targets that only mine (polling) was asked for, 0 that only" in done.out
+    assert "mine [10 of 30] against mine\n" in done.out
+    assert "Left out: 20 targets that only mine was asked for, 0 that only" in done.out
 
 
 def test_json_has_runs_comparisons_and_costs(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -195,7 +204,7 @@ def test_tokens_that_were_not_counted_are_unknown(runs: dict[str, Path]) -> None
     assert "–" in next(
         line
         for line in migbench("compare", runs["few"], runs["polling"]).out.splitlines()
-        if line.startswith("mine (few)") and "polling  " in line
+        if line.startswith("mine [10 of 30]") and "polling  " in line
     )
 
 

@@ -151,7 +151,7 @@ def test_levels_of_difficulty_have_intervals(on_original: Run, original: Annotat
         assert figures.intervals is not None
         assert figures.intervals["acc@0.5"] == accuracy_interval(hits)
     table = text(level_table([("mine", scored.scores)], intervals=True))
-    assert re.search(r"^ +±\S+ +±\S+ +±\S+$", table, re.MULTILINE)
+    assert re.search(rf"^  mine +{BOTH_ENDS} +{BOTH_ENDS} +{BOTH_ENDS}$", table, re.MULTILINE)
 
 
 def test_a_task_without_an_accuracy_has_no_interval_nor_has_the_macro_average(
@@ -243,11 +243,15 @@ def test_differences_resample_as_the_formulas_say(scored: dict[str, ScoredRun]) 
 # --- commands -------------------------------------------------------------------------------------
 
 
-def test_score_prints_a_margin_and_json_has_every_interval(
+BOTH_ENDS = r"\*?\d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\]"
+
+
+def test_score_prints_both_ends_and_json_has_every_interval(
     runs: dict[str, Path], tmp_path: Path
 ) -> None:
     done = migbench("score", runs["migician"], "--json", tmp_path / "s.json")
-    assert re.search(r"^Task +n +Acc@0.3 +Acc@0.5 +± ", done.out, re.MULTILINE)
+    assert re.search(r"^Task +n +Acc@0.3 +Acc@0.5 \[95 %\] ", done.out, re.MULTILINE)
+    assert len(re.findall(BOTH_ENDS, done.out)) >= 11
     content = json.loads((tmp_path / "s.json").read_text())
     for figures in [*content["tasks"].values(), content["macro"]]:
         named = {"image_accuracy"} if figures["image_accuracy"] is not None else set()
@@ -256,23 +260,22 @@ def test_score_prints_a_margin_and_json_has_every_interval(
             assert interval["low"] < figures[name] < interval["high"]
 
 
-def test_margins_stand_below_the_figures_of_table_1(runs: dict[str, Path]) -> None:
+def test_both_ends_stand_behind_the_figures_of_table_1(runs: dict[str, Path]) -> None:
     plain = migbench("table", runs["migician"], runs["qwen2_vl"]).out
-    assert "±" not in plain
+    assert not re.search(BOTH_ENDS, plain)
     lines = migbench("table", runs["migician"], runs["qwen2_vl"], "--intervals").out.splitlines()
-    margins = [line.split() for line in lines if line.lstrip().startswith("±") and ":" not in line]
-    assert [len(each) for each in margins] == [11, 11]
-    assert max(len(line) for line in lines if "protocol" not in line) <= 120
+    counts = [len(re.findall(BOTH_ENDS, line)) for line in lines]
+    assert [count for count in counts if count] == [11, 11]
 
 
 @pytest.mark.parametrize(
     ("markup", "pattern"),
     [
-        ("markdown", r"\*\*63\.37\*\* ±2\.\d\d"),
-        ("latex", r"\\textbf\{63\.37\} \{\\scriptsize \$\\pm\$2\.\d\d\}"),
+        ("markdown", r"\*\*63\.37\*\* \[61\.\d\d, 65\.\d\d\]"),
+        ("latex", r"\\textbf\{63\.37\}\\\\\[-2pt\]\S+ \[61\.\d\d,\\\\\[-2pt\]\S+ 65\.\d\d\]"),
     ],
 )
-def test_markups_have_margins_in_the_cells(
+def test_markups_have_both_ends_in_the_cells(
     runs: dict[str, Path], markup: str, pattern: str
 ) -> None:
     chosen = (runs["migician"], runs["qwen2_vl"], "--protocol", "released")
@@ -288,8 +291,9 @@ def test_csv_has_both_ends_as_columns(runs: dict[str, Path]) -> None:
 
 def test_table_5s_groups_have_intervals_too(runs: dict[str, Path]) -> None:
     out = migbench("table", runs["migician"], "--intervals", "--layout", "table5").out
-    (line,) = (each for each in out.splitlines() if re.fullmatch(r" +±\S+ +±\S+ +±\S+", each))
-    spontaneous, referential, average = (float(each[1:]) for each in line.split())
+    (line,) = (each for each in out.splitlines() if each.startswith("  migician"))
+    ends = [[*map(float, each)] for each in re.findall(r"\[(\S+), (\S+)\]", line)]
+    spontaneous, referential, average = (high - low for low, high in ends)
     assert average < min(spontaneous, referential)
 
 

@@ -168,6 +168,7 @@ PAGE_OPTIONS: dict[str, Any] = {
     "bootstrap": None,
     "seed": 0,
     "published": False,
+    "names": (),
     "title": None,
 }
 

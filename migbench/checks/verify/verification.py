@@ -28,7 +28,7 @@ from migbench.util.json_files import read_json
 SCORES = "scores.json"
 _SHOWN = 5
 """How many figures are named, of those that do not come out again."""
-_LEFT_OUT = ("annotations.path", "annotations.version", "difficulty", "history", "run")
+_LEFT_OUT = ("annotations.path", "annotations.version", "difficulty", "history", "name", "run")
 """What scores hold and is looked at elsewhere, or not at all."""
 _COUNTED_OTHERWISE = ("named_images",)
 """What earlier versions counted otherwise: boxes of one answer shared the first name in it."""

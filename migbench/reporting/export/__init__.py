@@ -36,6 +36,7 @@ class Wishes:
     unknown_size: Size | None = None
     copy_images: bool = False
     source_url: str | None = None
+    partial: bool = False
 
 
 def write_export(

@@ -23,6 +23,7 @@ from migbench.reporting.export.facts import facts_of
 from migbench.reporting.export.json_list import JsonList
 from migbench.reporting.export.sizes import Sizes
 from migbench.scoring import SampleScore as Judgement
+from migbench.scoring import coverage_of
 from migbench.scoring.scored_run import ScoredRun
 from migbench.tasks import load_tasks
 from migbench.util.files import new_folder
@@ -142,7 +143,8 @@ def _annotation(judgement: Judgement, size: Size, category: int) -> dict[str, An
 
 def _info(scored: ScoredRun) -> dict[str, Any]:
     return {
-        "description": "MIG-Bench, one image a target, with the answers of a model",
+        "description": "MIG-Bench, one image a target, with the answers of a model"
+        f"{coverage_of(scored.scores).mark}",
         **facts_of(scored),
     }
 

@@ -12,7 +12,9 @@ from migbench.data.download import REPOSITORY
 from migbench.errors import UsageError
 from migbench.reporting.export import Wishes
 from migbench.reporting.export.facts import facts_of
+from migbench.reporting.tables import run_label
 from migbench.reporting.tables.layouts import at_half
+from migbench.scoring import coverage_of
 from migbench.scoring.scored_run import ScoredRun
 from migbench.scoring.scorer import HIT_AT
 from migbench.scoring.summary import Figures
@@ -25,8 +27,14 @@ def write(scored: ScoredRun, out: Path, wishes: Wishes) -> Sequence[str]:
     """Write the file ``out``: the mean of the tasks, then every task, each with its interval.
 
     Tasks with unanswered targets are left out, and so is then the mean. Raises `UsageError` where
-    nothing is left.
+    nothing is left, and for a run that was not asked all instances, unless a partial one is wished.
     """
+    coverage = coverage_of(scored.scores)
+    if coverage.is_part and not wishes.partial:
+        raise UsageError(
+            f"{scored.run.folder}: was asked {coverage} instances, and a model card states figures "
+            "on all of them; --partial writes these figures, marked as such"
+        )
     metrics = list(_metrics(scored))
     if not metrics:
         raise UsageError(
@@ -40,7 +48,7 @@ def write(scored: ScoredRun, out: Path, wishes: Wishes) -> Sequence[str]:
     }
     if wishes.source_url is not None:
         result["source"] = {"name": "migbench", "url": wishes.source_url}
-    content = {"model-index": [{"name": scored.scores.model, "results": [result]}]}
+    content = {"model-index": [{"name": run_label(scored.scores), "results": [result]}]}
     with replaced(out) as partial:
         partial.write_text(
             yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100), "utf-8"
@@ -55,7 +63,7 @@ def _dataset(scored: ScoredRun) -> dict[str, Any]:
     """
     source = scored.scores.annotations
     facts = facts_of(scored)
-    del facts["model"]
+    del facts["model"], facts["run"]
     if source.version == "original":
         kind, name = REPOSITORY, "MIG-Bench"
     elif source.version == "custom":
@@ -85,6 +93,8 @@ def _metrics(scored: ScoredRun) -> list[dict[str, Any]]:
 
 def _args(figures: Figures) -> dict[str, Any]:
     args: dict[str, Any] = {"iou": HIT_AT, "targets": figures.n, "clusters": figures.clusters}
+    if figures.available is not None and figures.n < figures.available:
+        args["of"] = figures.available
     if interval := at_half(figures):
         args[f"interval_{round(100 * LEVEL)}"] = [round(interval.low, 2), round(interval.high, 2)]
         args["standard_error"] = round(interval.error, 2)

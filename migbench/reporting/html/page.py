@@ -19,7 +19,7 @@ ASSETS = Path(__file__).parent / "assets"
 
 SCRIPTS = (
     *("data", "state", "text", "boxes", "filters", "card", "gallery", "facets", "focus"),
-    *("compare", "live", "main"),
+    *("compare", "live", "scroll", "main"),
 )
 """Parts of the page's one script, each about one thing, in the order in which they build up."""
 STYLES = ("base", "summary", "gallery", "focus", "print")

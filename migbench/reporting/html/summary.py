@@ -25,6 +25,7 @@ from migbench.reporting.tables import (
     results_table,
     scores_cells,
 )
+from migbench.reporting.tables.rows import ends, shown
 from migbench.scoring import (
     Bootstrap,
     Comparison,
@@ -65,6 +66,9 @@ class RunSummary:
 
     label: str
     complete: bool
+    figure: str
+    interval: str
+    warning: str | None
     scores: Cells
     bars: Sequence[tuple[str, Sequence[Bar]]]
     facts: Sequence[tuple[str, str]]
@@ -112,14 +116,21 @@ def summarise(
     difficulty: DifficultySplit | None = None,
     bootstrap: Bootstrap | None = None,
     seed: int = 0,
+    names: Sequence[str] = (),
 ) -> Summary:
     """Summarise scored runs; every two of them that can be compared are."""
     labelled = [(run.label, run.scored.scores) for run in runs]
     scores = [run.scored.scores for run in runs]
     folders = [run.scored.run.folder for run in runs]
-    tables = [
-        results_table(LAYOUTS["table1"](), folders, scores, published=published, intervals=True)
-    ]
+    table = results_table(
+        LAYOUTS["table1"](),
+        folders,
+        scores,
+        published=published,
+        intervals=True,
+        names=names,
+    )
+    tables = [table]
     if difficulty:
         tables.append(level_table(labelled, published=published, intervals=True))
     costs = costs_cells((run.label, run.scored.scores, paid_costs(run.scored)) for run in runs)
@@ -137,6 +148,9 @@ def _run_summary(run: LabelledRun) -> RunSummary:
     return RunSummary(
         label=run.label,
         complete=manifest.status == "complete",
+        figure=shown(scores.macro.at_50),
+        interval=ends(scores.macro.interval()),
+        warning=_warning(run),
         scores=Cells(*scores_cells(scores)),
         bars=[
             (
@@ -151,6 +165,28 @@ def _run_summary(run: LabelledRun) -> RunSummary:
         ],
         facts=[*_facts(run)],
         manifest=msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode(),
+    )
+
+
+NO_BOX = (Outcome.UNREADABLE, Outcome.REFUSED, Outcome.TRUNCATED)
+"""What answers without a box that could be read come to."""
+MANY = 0.5
+"""Of a run's answers: where as many hold no box, its figures may say nothing of the model."""
+
+
+def _warning(run: LabelledRun) -> str | None:
+    """What must be known before any figure of a run is read, if there is something."""
+    outcomes = run.scored.scores.macro.outcomes
+    answered = sum(outcomes.values()) - outcomes[Outcome.MODEL_ERROR]
+    without = {each.value: outcomes[each] for each in NO_BOX if outcomes[each]}
+    count = sum(without.values())
+    if not answered or count < MANY * answered:
+        return None
+    parts = ", ".join(f"{number:,} {name}" for name, number in without.items())
+    return (
+        f"{run.label}: {count:,} of {answered:,} answers hold no box that can be read ({parts}). "
+        "Its accuracies may say more of the declared dialect than of the model: "
+        f"migbench doctor --run {shlex.quote(encodable(str(run.scored.run.folder)))}"
     )
 
 

@@ -11,7 +11,7 @@ from migbench.reporting.palette import MODELS
 from migbench.reporting.plots.pairing import Contrast, Pair, contrasts_of
 from migbench.reporting.plots.style import DARK, PAGE, Drawing, add_legend, new_figure
 from migbench.reporting.plots.subjects import Plot, Subject
-from migbench.scoring import Comparison, compare
+from migbench.scoring import Comparison, compare, coverage_of
 from migbench.scoring import LabelledRun as Side
 from migbench.scoring.comparison import Paired
 from migbench.tasks import load_tasks
@@ -129,7 +129,12 @@ def _draw_row(left: Axes, right: Axes, height: float, paired: Paired, colour: st
 
 
 def _handles(plot: Plot, pairs: Sequence[Pair]) -> list[Line2D]:
-    models = {pair.model: pair.first.scores.model for pair in pairs}
+    # Of two runs, the one that was asked less decides on what both are compared by.
+    models: dict[int, str] = {}
+    for pair in pairs:
+        runs = [pair.first.scores, pair.second.scores]
+        fewest = min(map(coverage_of, runs), key=lambda each: each.asked)
+        models[pair.model] = (runs[0].name or runs[0].model) + fewest.mark
     return [
         Line2D([], [], color=MODELS[number], marker="o", label=name)
         for number, name in sorted(models.items())

@@ -96,19 +96,23 @@ def make_plot(
     width: float | None = None,
     bootstrap: Bootstrap | None = None,
     seed: int = 0,
+    names: Sequence[str] = (),
 ) -> Plot:
     """Give scored runs their labels and colours, and published rows beside them.
 
-    ``own_rows`` adds the published row of every run that has one, in the run's colour, and
-    ``rows`` those of these names. Raises `UsageError` where runs are on different annotation files,
-    or are more than there are colours for, and for rows that do not exist on that file.
+    ``names`` are what the user calls the runs, in their order. ``own_rows`` adds the published row
+    of every run that has one, in the run's colour, and ``rows`` those of these names.
+
+    Raises `UsageError` where runs are on different annotation files, or are more than there are
+    colours for, and for rows that do not exist on that file.
     """
     if len(scored) + len(rows) > len(MODELS):
         raise UsageError(
             f"{len(scored) + len(rows)} runs and rows are too many to be told apart in one figure; "
             f"choose up to {len(MODELS)}"
         )
-    labels = [visible(label) for (label,) in run_labels(folders, [run.scores for run in scored])]
+    scores = [run.scores for run in scored]
+    labels = [visible(label) for (label,) in run_labels(folders, scores, names=names)]
     for label in labels:
         if labels.count(label) > 1:
             raise UsageError(

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from migbench.errors import UsageError
 from migbench.models.resolving import load_profiles
 from migbench.reporting.published import PublishedRow, PublishedTable
 from migbench.reporting.published.figures import AVERAGE
-from migbench.scoring import Interval, Scores
+from migbench.scoring import Interval, Scores, coverage_of
 from migbench.scoring.summary import Figures
 
 
 class Beside(Struct, frozen=True, kw_only=True):
     """One column: Acc@0.5 in percent as published and as reproduced, with the latter's interval.
 
-    ``inside`` says whether the published figure lies in the interval; None where there is none.
+    ``inside`` says whether the published figure lies in the interval; None where there is none, and
+    where the run was asked ``n`` of ``N`` instances only, which is no reproduction.
     """
 
     column: str
+    n: int
+    available: int | None = field(name="N")
     published: float
     reproduced: float | None
     interval: Interval | None
@@ -62,7 +65,7 @@ def set_beside(table: PublishedTable, scores: Scores, row: str | None = None) ->
     return Reproduction(
         table=table.name,
         row=printed.label,
-        model=scores.model,
+        model=(scores.name or scores.model) + coverage_of(scores).mark,
         annotations=scores.annotations.label,
         corrections=scores.corrections,
         published_corrections=printed.corrections,
@@ -72,12 +75,15 @@ def set_beside(table: PublishedTable, scores: Scores, row: str | None = None) ->
 
 def _beside(column: str, published: float, figures: Figures) -> Beside:
     interval = figures.interval()
+    in_part = figures.available is not None and figures.n < figures.available
     return Beside(
         column=column,
+        n=figures.n,
+        available=figures.available,
         published=published,
         reproduced=figures.at_50,
         interval=interval,
-        inside=interval.low <= published <= interval.high if interval else None,
+        inside=interval.low <= published <= interval.high if interval and not in_part else None,
     )
 
 

@@ -18,9 +18,10 @@ from migbench.reporting.tables.comparison import (
     costs_table,
     group_cells,
 )
+from migbench.reporting.tables.latex import latex
 from migbench.reporting.tables.layouts import LAYOUTS, Layout
 from migbench.reporting.tables.levels import level_table
-from migbench.reporting.tables.markup import comma_separated, latex, markdown
+from migbench.reporting.tables.markup import comma_separated, markdown
 from migbench.reporting.tables.outcomes import OUTCOME_COLUMNS, scores_cells, scores_table
 from migbench.reporting.tables.printed import published_notes, published_sections
 from migbench.reporting.tables.results import results_table
@@ -28,6 +29,7 @@ from migbench.reporting.tables.rows import Row, Section, Table
 from migbench.reporting.tables.runs import (
     interval_note,
     metric_note,
+    run_label,
     run_labels,
     run_notes,
     run_row,
@@ -51,6 +53,7 @@ __all__ = [
     "costs_table",
     "group_cells",
     "interval_note",
+    "latex",
     "level_table",
     "metric_note",
     "published_list",
@@ -58,11 +61,13 @@ __all__ = [
     "published_sections",
     "reproduction_table",
     "results_table",
+    "run_label",
     "run_labels",
     "run_notes",
     "run_row",
     "scores_cells",
     "scores_table",
+    "text",
 ]
 
 FORMATS: dict[str, Callable[[Table], str]] = {

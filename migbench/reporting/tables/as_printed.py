@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from migbench.reporting.published import PublishedRow, PublishedTable
 from migbench.reporting.published.figures import AVERAGE
 from migbench.reporting.published.findings import ABOUT, Finding
-from migbench.reporting.published.reproduction import Reproduction
-from migbench.reporting.tables.rows import shown
+from migbench.reporting.published.reproduction import Beside, Reproduction
+from migbench.reporting.tables.rows import with_ends
 from migbench.tasks import load_tasks
 from migbench.util.plain_table import plain_table
 
@@ -96,22 +96,27 @@ def reproduction_table(reproduction: Reproduction) -> str:
     names = {spec.key: spec.column for spec in load_tasks()} | {AVERAGE: "AVE"}
     body = [
         [
-            *(names[each.column], f"{each.published:.2f}", shown(each.reproduced)),
-            "–"
-            if each.interval is None
-            else f"{each.interval.low:.2f} to {each.interval.high:.2f}",
-            {True: "inside", False: "OUTSIDE", None: "–"}[each.inside],
+            *(names[each.column], f"{each.published:.2f}"),
+            with_ends(each.reproduced, each.interval),
+            {True: "inside", False: "OUTSIDE", None: _not_compared(each)}[each.inside],
         ]
         for each in reproduction.columns
     ]
-    header = ["Task", "Published", reproduction.model, "95 % interval", "Published is"]
-    align = ("left", *["right"] * 3, "left")
+    header = ["Task", "Published", f"{reproduction.model} [95 %]", "Published is"]
+    align = ("left", *["right"] * 2, "left")
     lines = plain_table(body, header, align=align)
     known = reproduction.published_corrections or "none known"
     return (
         f"{lines}\n\nPublished: {reproduction.table}, {reproduction.row}, on the "
         f"{reproduction.annotations} annotations; corrections: {known}."
     )
+
+
+def _not_compared(column: Beside) -> str:
+    """Why a run's figure says nothing of a published one."""
+    if column.available is None or column.n == column.available:
+        return "–"
+    return f"not compared, {column.n:,} of {column.available:,} asked"
 
 
 RECOMPUTED = {"hits": "Nearest", "repeat": "Elsewhere", "weights": "By tasks"}

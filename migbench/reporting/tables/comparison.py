@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from migbench.reporting.tables.rows import shown
-from migbench.scoring import Comparison, Interval, Paired, Scores
+from migbench.reporting.tables.rows import ends, shown
+from migbench.scoring import Comparison, Paired, Scores
 from migbench.scoring.usage import Usage as Paid
 from migbench.tasks import find_task
 from migbench.util.plain_table import plain_table
 
 COMPARISON_HEADER = (
-    *("Difference", "95 % interval", "p", "Holm", "MDE"),
+    *("Difference [95 %]", "p", "Holm", "MDE"),
     *("Wins", "Losses", "Both", "Neither"),
 )
 COSTS_HEADER = (
@@ -21,13 +21,13 @@ COSTS_HEADER = (
 )
 
 
-def comparison_table(comparison: Comparison) -> str:
+def comparison_table(comparison: Comparison, width: int | None = None) -> str:
     """One line a task: both runs' accuracies, their difference, and targets by who hits them.
 
     Beside the difference: its interval, its p, the p corrected for the number of tasks, and the
-    minimum detectable effect (with 80 % power).
+    minimum detectable effect (with 80 % power). Columns are folded into ``width`` characters.
     """
-    return _simple(*comparison_cells(comparison))
+    return _simple(*comparison_cells(comparison), width=width)
 
 
 def comparison_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -50,8 +50,7 @@ def group_cells(
         body.append(
             [
                 *(label, str(paired.n), shown(paired.first), shown(paired.second)),
-                "–" if paired.difference is None else f"{paired.difference:+.2f}",
-                "–" if paired.interval is None else _ends(paired.interval),
+                _difference(paired),
                 *(_p_value(paired.p), _p_value(paired.p_holm), shown(paired.mde)),
                 *map(str, counts),
             ]
@@ -59,9 +58,9 @@ def group_cells(
     return header, body
 
 
-def costs_table(runs: Iterable[tuple[str, Scores, Paid]]) -> str:
+def costs_table(runs: Iterable[tuple[str, Scores, Paid]], width: int | None = None) -> str:
     """One line a run: how it asked, its macro accuracy, and what that has cost."""
-    return _simple(COSTS_HEADER, costs_cells(runs), left=4)
+    return _simple(COSTS_HEADER, costs_cells(runs), left=4, width=width)
 
 
 def costs_cells(runs: Iterable[tuple[str, Scores, Paid]]) -> list[list[str]]:
@@ -77,8 +76,10 @@ def costs_cells(runs: Iterable[tuple[str, Scores, Paid]]) -> list[list[str]]:
     ]
 
 
-def _ends(interval: Interval) -> str:
-    return f"{interval.low:+.2f} to {interval.high:+.2f}"
+def _difference(paired: Paired) -> str:
+    if paired.difference is None:
+        return "–"
+    return " ".join(filter(None, (f"{paired.difference:+.2f}", ends(paired.interval, signed=True))))
 
 
 def _p_value(p: float | None) -> str:
@@ -87,10 +88,12 @@ def _p_value(p: float | None) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def _simple(header: Iterable[str], body: list[list[str]], left: int = 1) -> str:
+def _simple(
+    header: Iterable[str], body: list[list[str]], left: int = 1, width: int | None = None
+) -> str:
     titles = list(header)
     align = ["left"] * left + ["right"] * (len(titles) - left)
-    return plain_table(body, titles, align=align)
+    return plain_table(body, titles, align=align, width=width)
 
 
 def _thousands(count: int | None) -> str:

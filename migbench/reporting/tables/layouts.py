@@ -42,7 +42,8 @@ class Layout:
 
     ``labels`` are the titles of what names a row. Where a setting has a column of its own, it is
     left out of the model's label. ``metric`` names what runs' figures are; published ones are
-    Acc@0.5.
+    Acc@0.5. ``tasks`` are those that the columns are about, None for all: a run that was asked
+    fewer of their instances is not ranked.
     """
 
     columns: tuple[Column, ...]
@@ -50,6 +51,7 @@ class Layout:
     labels: tuple[str, ...] = ("Model",)
     note: str = ""
     metric: str = HIT
+    tasks: tuple[str, ...] | None = None
 
     def heads(self) -> list[list[tuple[str, int]]]:
         """The lines above the titles: names of neighbouring columns' group, and how many they are.
@@ -90,7 +92,8 @@ def answering_forms(metric: str = HIT) -> Layout:
     """Table 10: the tasks that can be asked all at once; the setting has its own column."""
     table = load_table("table10")
     columns = tuple(_task_column(find_task(key), metric) for key in table.columns)
-    return Layout(columns, (table,), labels=("Model", "Setting"), metric=metric)
+    tasks = tuple(table.columns)
+    return Layout(columns, (table,), labels=("Model", "Setting"), metric=metric, tasks=tasks)
 
 
 LAYOUTS: dict[str, Callable[..., Layout]] = {

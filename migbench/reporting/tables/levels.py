@@ -40,7 +40,10 @@ def level_table(
     split = _by_level(scored[0][1])
     instances = f"{scored[0][1].annotations.label}, split {split.split}"
     rows = [
-        replace(run_row(layout, scores, (label,), intervals=intervals), annotations=instances)
+        replace(
+            run_row(layout, scores, (_marked(label, scores),), intervals=intervals),
+            annotations=instances,
+        )
         for label, scores in scored
     ]
     sections = [Section(f"On {instances}", tuple(rows))]
@@ -50,6 +53,14 @@ def level_table(
         notes += published_notes(layout)
         notes.append(f"Published counts: {_counted(load_table('table7').counts)}.")
     return Table(layout, tuple(sections), tuple(notes))
+
+
+MADE_SPLIT = "‡"
+"""Behind the names of runs that the split was made from."""
+
+
+def _marked(label: str, scores: Scores) -> str:
+    return label + MADE_SPLIT * _by_level(scores).made_from_this
 
 
 def _figure(level: Level, metric: str) -> Callable[[Scores], float | None]:
@@ -67,6 +78,13 @@ def _notes(
         f"{metric_note(metric)} by level; split {split.split} by the rule {split.rule}, not the "
         f"authors' own: {_counted(split.counts)}."
     )
+    if split.made_from:
+        yield f"The split was made from {', '.join(split.made_from)}."
+    if any(_by_level(scores).made_from_this for _, scores in scored):
+        yield (
+            f"{MADE_SPLIT} is one of these runs: its own hits and misses decided on the levels, so "
+            "that its figures by level follow from the split."
+        )
     for label, scores in scored:
         counts = {level: figures.n for level, figures in _by_level(scores).levels.items()}
         if counts != split.counts:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
-
 from migbench.reporting.tables.layouts import decimals_of
-from migbench.reporting.tables.rows import margin, shown
-from migbench.scoring import HIT, METRICS, Outcome, Scores
+from migbench.reporting.tables.rows import with_ends
+from migbench.scoring import HIT, METRICS, Outcome, Scores, coverage_of
 from migbench.scoring.summary import Figures
 from migbench.tasks import load_tasks
 from migbench.util.plain_table import plain_table
@@ -23,38 +20,49 @@ OUTCOME_COLUMNS = {
 }
 
 
-def scores_table(scores: Scores) -> str:
+def scores_table(scores: Scores, width: int | None = None) -> str:
     """One run's figures: accuracies, mean IoU and what became of the targets, task by task.
 
-    Acc@0.5, and image-level accuracy where there is one, have half the width of their interval
-    behind them.
+    Acc@0.5, and image-level accuracy where there is one, have their interval behind them. Columns
+    are folded into ``width`` characters.
     """
     header, body = scores_cells(scores)
     align = ["left", *["right"] * (len(header) - 1)]
-    return plain_table(body, header, align=align)
+    return plain_table(body, header, align=align, width=width)
 
 
 def scores_cells(scores: Scores) -> tuple[list[str], list[list[str]]]:
-    """The same as header and lines; of a partial metric, only where a target counts for it."""
+    """The same as header and lines; of a partial metric, only where a target counts for it.
+
+    Where the run was not asked everything, the numbers of instances in the file have a column.
+    """
     columns = {spec.key: spec.column for spec in load_tasks()}
     metrics = [name for name in METRICS if scores.macro.counts_for(name)]
-    titles = ((METRICS[name].title, *["±"] * _has_margin(name)) for name in metrics)
-    header = ["Task", "n", *chain.from_iterable(titles), *OUTCOME_COLUMNS.values()]
+    in_part = coverage_of(scores).is_part
+    titles = (
+        f"{METRICS[name].title} {INTERVAL}" if _has_interval(name) else METRICS[name].title
+        for name in metrics
+    )
+    header = ["Task", "n", *["N"] * in_part, *titles, *OUTCOME_COLUMNS.values()]
     body = []
     for key, score in [*scores.tasks.items(), ("macro", scores.macro)]:
-        figures = [cell for name in metrics for cell in _cells(score, name)]
+        figures = [_cell(score, name) for name in metrics]
         counts = [str(score.outcomes[outcome] or "") for outcome in OUTCOME_COLUMNS]
         label = columns.get(key, f"macro ({scores.macro.tasks})")
-        body.append([label, str(score.n), *figures, *counts])
+        numbers = [str(score.n), *[str(score.available)] * in_part]
+        body.append([label, *numbers, *figures, *counts])
     return header, body
 
 
-def _cells(figures: Figures, name: str) -> Iterator[str]:
-    """The figure by one metric, and half its interval's width where that is shown."""
-    yield shown(figures.figure(name), decimals_of(name))
-    if _has_margin(name):
-        yield margin(figures.interval(name)).removeprefix("±")
+INTERVAL = "[95 %]"
+"""Behind the title of figures that have their interval behind them."""
 
 
-def _has_margin(name: str) -> bool:
+def _cell(figures: Figures, name: str) -> str:
+    """The figure by one metric, and its interval where that is shown."""
+    interval = figures.interval(name) if _has_interval(name) else None
+    return with_ends(figures.figure(name), interval, decimals_of(name))
+
+
+def _has_interval(name: str) -> bool:
     return name == HIT or METRICS[name].partial

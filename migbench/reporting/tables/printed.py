@@ -31,6 +31,7 @@ def _row(layout: Layout, table: PublishedTable, printed: PublishedRow) -> Row:
         annotations=table.annotations or AS_PRINTED,
         ranked=printed.section != "Human",
         sampled=printed.sampled,
+        facts={"evaluator": printed.evaluator, "strategy": printed.strategy},
     )
 
 

@@ -25,9 +25,12 @@ def results_table(
     *,
     published: bool,
     intervals: bool,
+    names: Sequence[str] = (),
 ) -> Table:
     """The runs, one section for every annotation file, and the published rows if wanted."""
-    labels = run_labels(runs, scored, setting_apart=len(layout.labels) > 1)
+    labels = run_labels(
+        runs, scored, setting_apart=len(layout.labels) > 1, names=names, tasks=layout.tasks
+    )
     rows = [
         run_row(layout, *each, intervals=intervals) for each in zip(scored, labels, strict=True)
     ]
@@ -35,9 +38,13 @@ def results_table(
         Section(f"On {files} annotations", tuple(r for r in rows if r.annotations == files))
         for files in dict.fromkeys(row.annotations for row in rows)
     ]
-    notes = [f"{metric_note(layout.metric)}; * is the best of those on the same annotations."]
+    notes = [
+        f"{metric_note(layout.metric)}; * or bold is the best of those on the same annotations."
+    ]
+    if not all(row.ranked for row in rows):
+        notes.append("[n of N]: asked no more than n of the N instances; not ranked with others.")
     if intervals:
-        notes.append(f"±: half an interval's width. {interval_note(scored[0].bootstrap)}")
+        notes.append(f"In brackets: {interval_note(scored[0].bootstrap)}")
     notes += filter(None, [layout.note])
     notes += run_notes(zip(map(", ".join, labels), scored, strict=True))
     if published:

@@ -9,6 +9,9 @@ from migbench.reporting.published import DECIMALS
 from migbench.reporting.tables.layouts import Column, Layout
 from migbench.scoring import Interval
 
+FACTS = ("run", "protocol", "evaluator", "strategy", "n", "N")
+"""What rows for programs say of themselves: of ``N`` instances of the file, ``n`` were asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -16,7 +19,8 @@ class Row:
 
     It has as many ``labels`` as its layout. Only rows on the same annotations are ranked together,
     and only those that are ``ranked``. ``sampled`` columns were measured on a part of the task.
-    ``intervals`` are those of figures, in tables that show them.
+    ``intervals`` are those of figures, in tables that show them. ``facts`` say what the figures
+    stand on, by their names in `FACTS`.
     """
 
     labels: tuple[str, ...]
@@ -25,6 +29,7 @@ class Row:
     ranked: bool = True
     sampled: tuple[str, ...] = ()
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +70,16 @@ class Table:
                 cell = mark(cell)
             yield cell + ("†" if column.key in row.sampled else "")
 
-    def margins(self, row: Row) -> list[str]:
-        """Half the width of each figure's interval, empty where there is none."""
-        return [margin(row.intervals.get(column.key)) for column in self.layout.columns]
+    def ends(self, row: Row) -> list[str]:
+        """Both ends of each figure's interval, empty where there is none."""
+        return [ends(row.intervals.get(column.key)) for column in self.layout.columns]
+
+    def cells_with_ends(self, row: Row, mark: Callable[[str], str]) -> list[str]:
+        """A row's figures, each with both ends of its interval behind it."""
+        return [
+            f"{cell} {interval}" if interval else cell
+            for cell, interval in zip(self.cells(row, mark), self.ends(row), strict=True)
+        ]
 
     @property
     def has_intervals(self) -> bool:
@@ -75,9 +87,17 @@ class Table:
         return any(row.intervals for section in self.sections for row in section.rows)
 
 
-def margin(interval: Interval | None) -> str:
-    """Half the width of an interval as tables print it, or nothing."""
-    return "" if interval is None else f"±{interval.margin:.2f}"
+def ends(interval: Interval | None, *, signed: bool = False) -> str:
+    """An interval as tables print it, ``[66.10, 100.00]``, or nothing; ``signed`` differences."""
+    if interval is None:
+        return ""
+    form = "+.2f" if signed else ".2f"
+    return f"[{interval.low:{form}}, {interval.high:{form}}]"
+
+
+def with_ends(figure: float | None, interval: Interval | None, decimals: int = DECIMALS) -> str:
+    """A figure and its interval in one cell: ``100.00 [66.10, 100.00]``."""
+    return " ".join(filter(None, (shown(figure, decimals), ends(interval))))
 
 
 def shown(figure: float | None, decimals: int = DECIMALS) -> str:

@@ -233,5 +233,5 @@ def test_text_without_groups_starts_with_the_titles(guess: Path) -> None:
 
 def test_latex_spans_all_columns_of_the_layout(guess: Path) -> None:
     done = migbench("table", guess, "--layout", "table10", "--format", "latex")
-    assert r"\begin{tabular}{llrrrr}" in done.out
-    assert r"\multicolumn{6}{l}{On " in done.out
+    assert r"{@{}ll@{\extracolsep{\fill}}rrrr@{}}" in done.out
+    assert r"\multicolumn{6}{@{}l}{" in done.out

@@ -61,7 +61,10 @@ def _rows(suite: str, layout: Layout, label: str, run: GeneralRun) -> Iterator[R
         figures = {column.key: alike.get(column.key) for column in layout.columns}
         if AVERAGE in figures:
             figures[AVERAGE] = _mean([alike.get(key) for key in _keys(suite)])
-        yield Row((label,), figures, made)
+        limits = {each.limit for each in found.values() if _made(each) == made}
+        (limit,) = limits
+        mark = "" if limit is None else f" [first {limit:,} of each task]"
+        yield Row((label + mark,), figures, made, ranked=limit is None)
         if alike.get(PARTS) is not None:
             yield Row((PARTS_LABEL,), {V_STAR.key: alike[PARTS]}, made, ranked=False)
 
@@ -86,8 +89,8 @@ def _notes(
 ) -> Iterator[str]:
     points = [each.title for each in asked if each.key in layout.published[0].points]
     yield (
-        f"In percent{f' ({points[0]}: points)' if points else ''}; * is the best of those measured "
-        "alike. Measured and printed figures are not ranked together:"
+        f"In percent{f' ({points[0]}: points)' if points else ''}; * or bold is the best of those "
+        "measured alike. Measured and printed figures are not ranked together:"
     )
     notes = (note for each in asked if each in SUITES[suite] for note in each.notes)
     yield from (f"- {note}" for note in dict.fromkeys(notes))

@@ -1,0 +1,125 @@
+r"""Tables for papers: what stands inside of a ``table*``, or a whole document.
+
+Everything fits into the width of the line: columns share it (``tabular*``), names of rows are
+broken, and an interval stands below its figure, the low end above the high one. What the figures
+stand on is part of what is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from migbench.reporting.tables.layouts import Layout
+from migbench.reporting.tables.rows import Row, Table
+from migbench.util import escaping
+
+DOCUMENT = r"""\documentclass[10pt]{article}
+\usepackage[margin=2cm]{geometry}
+\usepackage{booktabs}
+\begin{document}
+\begin{table*}
+%s
+\end{table*}
+\end{document}"""
+
+PREAMBLE = r"""% \usepackage{booktabs}
+\begingroup
+\fontsize{8}{9.5}\selectfont
+\ifdim\linewidth<430pt \fontsize{7}{8.5}\selectfont\fi
+\ifdim\linewidth<385pt \fontsize{6}{7.5}\selectfont\fi
+\setlength{\tabcolsep}{1pt}"""
+"""The eleven columns of Table 1 fit into lines of 330 points and more in these sizes."""
+NAMES = r"0.17\linewidth"
+"""Width of the names of rows."""
+LONG = 16
+"""Characters after which a word is broken anywhere."""
+
+
+def latex(table: Table, *, standalone: bool = False) -> str:
+    """A booktabs table with the group headings; the best of comparable figures is bold.
+
+    It stands in a ``table*`` as it is; ``standalone``, it is a document.
+    """
+    lines = [
+        PREAMBLE,
+        rf"\begin{{tabular*}}{{\linewidth}}{{{_specification(table.layout)}}}",
+        r"\toprule",
+        *_heads(table.layout),
+        *_sections(table),
+        r"\bottomrule",
+        r"\end{tabular*}",
+        r"\par\smallskip",
+        r"\begin{minipage}{\linewidth}\raggedright",
+        *(rf"{_broken(note)}\par" for note in table.notes),
+        r"\end{minipage}",
+        r"\endgroup",
+    ]
+    written = "\n".join(lines)
+    return DOCUMENT % written if standalone else written
+
+
+def _specification(layout: Layout) -> str:
+    labels, columns = len(layout.labels), len(layout.columns)
+    return f"@{{}}{'l' * labels}@{{\\extracolsep{{\\fill}}}}{'r' * columns}@{{}}"
+
+
+def _heads(layout: Layout) -> Iterator[str]:
+    """The groups' names, with a rule below those of several columns, and the columns' titles."""
+    labels = len(layout.labels)
+    for heads in layout.heads():
+        cells, rules = [""] * labels, ""
+        place = labels + 1
+        for name, count in heads:
+            named = [rf"\multicolumn{{{count}}}{{c}}{{{escaping.latex(name)}}}"]
+            cells += named if name else [""] * count
+            if name and count > 1:
+                rules += rf" \cmidrule(lr){{{place}-{place + count - 1}}}"
+            place += count
+        yield " & ".join(cells) + rf" \\{rules}"
+    titles = (escaping.latex(column.title) for column in layout.columns)
+    yield " & ".join([*(f"{label}s" for label in layout.labels), *titles]) + r" \\"
+
+
+def _sections(table: Table) -> Iterator[str]:
+    layout = table.layout
+    columns = len(layout.labels) + len(layout.columns)
+    for section in table.sections:
+        heading = rf"\parbox{{0.95\linewidth}}{{\raggedright {_broken(section.heading)}\strut}}"
+        yield r"\midrule"
+        # Of no width, or the last column would have all of it.
+        yield rf"\multicolumn{{{columns}}}{{@{{}}l}}{{\makebox[0pt][l]{{{heading}}}}} \\"
+        yield from (_row(table, row) for row in section.rows)
+
+
+def _row(table: Table, row: Row) -> str:
+    name, *others = map(_broken, row.labels)
+    labels = [rf"\parbox[t]{{{NAMES}}}{{\raggedright {name}\strut}}", *others]
+    figures = (
+        _figure(cell, row, column.key)
+        for cell, column in zip(
+            table.cells(row, r"\textbf{{{}}}".format), table.layout.columns, strict=True
+        )
+    )
+    return " & ".join([*labels, *figures]) + r" \\"
+
+
+def _figure(cell: str, row: Row, key: str) -> str:
+    """A figure, and below it the ends of its interval."""
+    cell = cell.replace("†", r"\textsuperscript{\dag}").replace("–", "--")
+    interval = row.intervals.get(key)
+    if interval is None:
+        return cell
+    small = r"\fontsize{5}{5}\selectfont"
+    stacked = rf"{cell}\\[-2pt]{small} [{interval.low:.2f},\\[-2pt]{small} {interval.high:.2f}]"
+    return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{stacked}\end{{tabular}}"
+
+
+def _broken(text: str) -> str:
+    """A text that can be broken within words that are longer than a column, too."""
+    words = text.split(" ")
+    return " ".join(
+        r"\allowbreak{}".join(
+            escaping.latex(word[start : start + LONG]) for start in range(0, len(word), LONG)
+        )
+        for word in words
+    )
