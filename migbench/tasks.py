@@ -17,6 +17,7 @@ import msgspec
 
 from migbench.errors import DataError, UsageError
 from migbench.util.ordinals import ordinal
+from migbench.util.suggestions import did_you_mean
 from migbench.util.yaml_files import as_record, read_yaml
 
 GROUP_FILE = "migbench.yaml"
@@ -199,6 +200,7 @@ def select_tasks(names: Iterable[str]) -> tuple[TaskSpec, ...]:
     wanted = {name.strip().lower() for name in names}
     if unknown := sorted(wanted - known.keys()):
         choices = ", ".join(f"{spec.key} ({spec.column})" for spec in tasks)
-        raise UsageError(f"no task is called {', '.join(unknown)}; choose from {choices}")
+        meant = "".join(did_you_mean(name, known) for name in unknown[:1])
+        raise UsageError(f"no task is called {', '.join(unknown)}{meant}; choose from {choices}")
     keys = {known[name] for name in wanted}
     return tuple(spec for spec in tasks if spec.key in keys or not keys)

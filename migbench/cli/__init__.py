@@ -23,6 +23,7 @@ from migbench.cli.stopping import TERMINATED, Termination, terminable
 from migbench.cli.terminal import echo, echo_error, indented
 from migbench.errors import MigbenchError
 from migbench.models.credentials import keep_secrets_in_use
+from migbench.util.suggestions import did_you_mean
 
 OWN_FAULT = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -75,6 +76,15 @@ class LazyCommands(click.Group):
         module = importlib.import_module(f"migbench.cli.{name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The same, with the likely name where there is none."""
+        name = args[0]
+        if name in COMMANDS or name in MOVED or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(f"No such command {name!r}{did_you_mean(name, COMMANDS)}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List commands from the table above, without loading them."""

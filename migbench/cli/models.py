@@ -2,43 +2,84 @@
 
 from __future__ import annotations
 
-import click
+from collections.abc import Sequence
+from pathlib import Path
 
-from migbench.cli.terminal import echo, echo_line
-from migbench.dialects import load_dialects, undeclared_families
+import click
+import msgspec
+
+from migbench.cli.options import json_option
+from migbench.cli.output import write_result
+from migbench.cli.terminal import echo, echo_note, terminal_width
+from migbench.dialects import Dialect, load_dialects, undeclared_families
+from migbench.dialects.dialect import UndeclaredFamily
 from migbench.models.adapters import adapter_names
-from migbench.models.resolving import load_profiles
+from migbench.models.resolving import Profile, load_profiles
 from migbench.util.plain_table import plain_table
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``--json`` writes."""
+
+    profiles: Sequence[Profile]
+    adapters: Sequence[str]
+    dialects: Sequence[Dialect]
+    undeclared: Sequence[UndeclaredFamily]
+    """Families that have no dialect, since nothing is published about their boxes."""
 
 
 @click.command("models")
 @click.option("--notes", is_flag=True, help="Add each profile's source and notes.")
-def command(notes: bool) -> None:
+@json_option
+def command(notes: bool, json_file: Path | None) -> None:
     """List the profiles, adapters and dialects that --model, --adapter and --dialect take."""
-    profiles = load_profiles().values()
+    known = Known(
+        profiles=[*load_profiles().values()],
+        adapters=adapter_names(),
+        dialects=[*load_dialects().values()],
+        undeclared=undeclared_families(),
+    )
+    if str(json_file) != "-":
+        show(known)
+        if notes:
+            show_notes(known.profiles)
+    write_result(json_file, known)
+
+
+def show(known: Known) -> None:
+    """Print profiles, adapters and dialects, then what there is no dialect for."""
+    width = terminal_width()
     rows = [
         [each.name, each.adapter, each.dialect, each.checkpoint or "–", each.status]
-        for each in profiles
+        for each in known.profiles
     ]
-    echo(plain_table(rows, ["Profile", "Adapter", "Dialect", "Checkpoint", "Status"]))
-    echo(f"\nAdapters: {', '.join(adapter_names())}, or path/to/file.py:Class\n")
+    header = ["Profile", "Adapter", "Dialect", "Checkpoint", "Status"]
+    echo(plain_table(rows, header, width=width))
+    echo()
+    echo_note(f"Adapters: {', '.join(known.adapters)}, or path/to/file.py:Class")
+    echo()
     dialects = [
         [each.name, str(each.convention), ", ".join(each.syntax), each.status, each.source]
-        for each in load_dialects().values()
+        for each in known.dialects
     ]
-    echo(plain_table(dialects, ["Dialect", "Boxes", "Syntax", "Status", "Source"]))
-    for dialect in load_dialects().values():
+    header = ["Dialect", "Boxes", "Syntax", "Status", "Source"]
+    echo(plain_table(dialects, header, width=width))
+    for dialect in known.dialects:
         if dialect.unsupported:
             echo()
-            echo_line(
+            echo_note(
                 f"{dialect.name} is refused before a run: {dialect.title} {dialect.unsupported}"
             )
-    echo("\nUndeclared, since nothing is published about their boxes (where it was looked for):")
-    for family in undeclared_families():
-        echo_line(f"  {family.title}: {family.searched}")
-    if notes:
-        for each in profiles:
-            echo()
-            echo_line(f"{each.name}: {each.title}")
-            for line in filter(None, (each.source, each.notes)):
-                echo_line(f"  {line}")
+    echo()
+    echo_note("Undeclared, since nothing is published about their boxes (where it was looked for):")
+    for family in known.undeclared:
+        echo_note(f"  {family.title}: {family.searched}")
+
+
+def show_notes(profiles: Sequence[Profile]) -> None:
+    """Print each profile's source and notes."""
+    for each in profiles:
+        echo()
+        echo_note(f"{each.name}: {each.title}")
+        for line in filter(None, (each.source, each.notes)):
+            echo_note(f"  {line}")

@@ -14,6 +14,7 @@ from migbench.dialects.json_boxes import KNOWN_KEYS
 from migbench.dialects.syntax import KNOWN_CORNERS, CornerNames, check_brackets, check_syntax
 from migbench.dialects.thoughts import KNOWN_MARKS, ThinkingMarks
 from migbench.errors import UsageError
+from migbench.util.suggestions import did_you_mean
 from migbench.util.yaml_files import as_record, read_yaml
 
 FAMILIES = Path(__file__).parent / "families"
@@ -213,8 +214,8 @@ def find_dialect(name: str) -> Dialect:
     dialects = load_dialects()
     if name not in dialects:
         raise UsageError(
-            f"no dialect is called {name!r}; choose from {', '.join(dialects)}, custom, "
-            "or give the path of a YAML file that describes one"
+            f"no dialect is called {name!r}{did_you_mean(name, dialects)}; choose from "
+            f"{', '.join(dialects)}, custom, or give the path of a YAML file that describes one"
         )
     return dialects[name]
 

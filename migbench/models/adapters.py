@@ -17,6 +17,7 @@ from migbench.models.boundary import max_concurrency_of
 from migbench.models.resolving import Model
 from migbench.models.worker_threads import InThreads
 from migbench.util.plain_text import describe
+from migbench.util.suggestions import did_you_mean
 
 GROUP = "migbench.model_adapters"
 
@@ -137,7 +138,8 @@ def find_adapter(name: str) -> Callable[..., Any]:
     found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
     if not found:
         raise UsageError(
-            f"--adapter {name}: choose from {', '.join(adapter_names())}, or path/to/file.py:Class"
+            f"--adapter {name}: there is none of this name{did_you_mean(name, adapter_names())}; "
+            f"choose from {', '.join(adapter_names())}, or path/to/file.py:Class"
         )
     return _load_entry_point(found[0])
 

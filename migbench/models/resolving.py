@@ -26,6 +26,7 @@ from migbench.messages import Generation, Resizing
 from migbench.models.corrections import Correction
 from migbench.models.credentials import refuse_secrets_of
 from migbench.util.input_files import SMALL, read_bytes
+from migbench.util.suggestions import did_you_mean
 from migbench.util.yaml_files import as_record, read_yaml
 
 _log = logging.getLogger(__name__)
@@ -241,7 +242,8 @@ def _profile_of_checkpoint(name: str, overrides: Overrides) -> Profile:
     is_known_kind = overrides.adapter is not None or path.is_dir() or name.count("/") == 1
     if not is_known_kind:
         raise UsageError(
-            f"--model {name}: no such profile or folder. `migbench models` lists the profiles; "
+            f"--model {name}: no such profile or folder{did_you_mean(name, load_profiles())}. "
+            "`migbench models` lists the profiles; "
             "a checkpoint is a folder or a hub id (owner/name); "
             "with --adapter any name will do"
         )

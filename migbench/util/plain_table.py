@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tabulate import tabulate
+from tabulate import MIN_PADDING, tabulate
 
 from migbench.util.escaping import visible
 from migbench.util.folding import GAP, INDENT, fold, paragraph
@@ -27,7 +27,10 @@ def plain_table(
     """
     rows = [[visible(cell) if isinstance(cell, str) else cell for cell in row] for row in body]
     titles = [visible(title) for title in header]
-    widths = [max(len(str(cell)) for cell in column) for column in zip(titles, *rows, strict=True)]
+    widths = [
+        max(len(title) + MIN_PADDING, *(len(str(cell)) for cell in column))
+        for title, *column in zip(titles, *rows, strict=True)
+    ]
     return "\n\n".join(
         _prose(titles[place], rows, place, width)
         if width is not None and len(block) == 2 and widths[0] + GAP + widths[place] > width

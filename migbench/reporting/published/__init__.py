@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from migbench.errors import DataError, UsageError
+from migbench.util.suggestions import did_you_mean
 
 __all__ = [
     "DECIMALS",
@@ -152,7 +153,8 @@ def load_table(name: str) -> PublishedTable:
     """
     if name not in table_names():
         raise UsageError(
-            f"there is no published table {name!r}; there are: {', '.join(table_names())}"
+            f"there is no published table {name!r}{did_you_mean(name, table_names())}; there are: "
+            f"{', '.join(table_names())}"
         )
     return read_table(_folder() / f"{name}.yaml")
 

@@ -29,10 +29,12 @@ PREAMBLE = r"""% \usepackage{booktabs}
 \ifdim\linewidth<385pt \fontsize{6}{7.5}\selectfont\fi
 \setlength{\tabcolsep}{1pt}"""
 """The eleven columns of Table 1 fit into lines of 330 points and more in these sizes."""
-NAMES = r"0.17\linewidth"
+NAMES = r"0.16\linewidth"
 """Width of the names of rows."""
 LONG = 16
-"""Characters after which a word is broken anywhere."""
+"""Characters of a word that needs no more places to break it than LaTeX finds."""
+PART = 8
+"""Characters between the places at which a longer one may be broken."""
 
 
 def latex(table: Table, *, standalone: bool = False) -> str:
@@ -116,10 +118,11 @@ def _figure(cell: str, row: Row, key: str) -> str:
 
 def _broken(text: str) -> str:
     """A text that can be broken within words that are longer than a column, too."""
-    words = text.split(" ")
-    return " ".join(
-        r"\allowbreak{}".join(
-            escaping.latex(word[start : start + LONG]) for start in range(0, len(word), LONG)
-        )
-        for word in words
-    )
+    return " ".join(map(_breakable, text.split(" ")))
+
+
+def _breakable(word: str) -> str:
+    if len(word) <= LONG:
+        return escaping.latex(word)
+    parts = (word[start : start + PART] for start in range(0, len(word), PART))
+    return r"\allowbreak{}".join(map(escaping.latex, parts))
