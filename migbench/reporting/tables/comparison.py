@@ -16,8 +16,8 @@ COMPARISON_HEADER = (
     *("Wins", "Losses", "Both", "Neither"),
 )
 COSTS_HEADER = (
-    *("Run", "Evaluator", "Strategy", "Prompts", "Acc@0.5"),
-    *("Requests", "Images shown", "Tokens in", "Cached", "Tokens out", "Wall time"),
+    *("Run", "Acc@0.5", "Requests", "Images shown", "Tokens in", "Cached", "Tokens out"),
+    *("Wall time", "Evaluator", "Strategy", "Prompts"),
 )
 
 
@@ -27,7 +27,9 @@ def comparison_table(comparison: Comparison, width: int | None = None) -> str:
     Beside the difference: its interval, its p, the p corrected for the number of tasks, and the
     minimum detectable effect (with 80 % power). Columns are folded into ``width`` characters.
     """
-    return _simple(*comparison_cells(comparison), width=width)
+    header, body = comparison_cells(comparison)
+    align = ["left", *["right"] * (len(header) - 1)]
+    return plain_table(body, header, align=align, width=width)
 
 
 def comparison_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -60,17 +62,18 @@ def group_cells(
 
 def costs_table(runs: Iterable[tuple[str, Scores, Paid]], width: int | None = None) -> str:
     """One line a run: how it asked, its macro accuracy, and what that has cost."""
-    return _simple(COSTS_HEADER, costs_cells(runs), left=4, width=width)
+    align = ["left", *["right"] * 7, *["left"] * 3]
+    return plain_table(costs_cells(runs), COSTS_HEADER, align=align, width=width)
 
 
 def costs_cells(runs: Iterable[tuple[str, Scores, Paid]]) -> list[list[str]]:
     """The same without the header."""
     return [
         [
-            *(label, scores.evaluator, scores.strategy, scores.prompts, shown(scores.macro.at_50)),
+            *(label, shown(scores.macro.at_50)),
             *(f"{paid.requests:,}", f"{paid.images_shown:,}"),
             *map(_thousands, (paid.prompt_tokens, paid.cached_tokens, paid.completion_tokens)),
-            _duration(paid.wall_seconds),
+            *(_duration(paid.wall_seconds), scores.evaluator, scores.strategy, scores.prompts),
         ]
         for label, scores, paid in runs
     ]
@@ -86,14 +89,6 @@ def _p_value(p: float | None) -> str:
     if p is None:
         return "–"
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
-def _simple(
-    header: Iterable[str], body: list[list[str]], left: int = 1, width: int | None = None
-) -> str:
-    titles = list(header)
-    align = ["left"] * left + ["right"] * (len(titles) - left)
-    return plain_table(body, titles, align=align, width=width)
 
 
 def _thousands(count: int | None) -> str:

@@ -428,6 +428,66 @@ def test_a_phone_shows_it_all(report: Path, open_page: Open) -> None:
     assert count(page) == 4
 
 
+@pytest.mark.parametrize("view", ["summary", "compare"])
+def test_a_phones_tables_show_numbers_and_that_there_are_more(
+    report: Path, open_page: Open, view: str
+) -> None:
+    page = open_page(report, f"view={view}", width=390, height=844, has_touch=True)
+    page.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    page.page.wait_for_function("document.querySelectorAll('.scroll[data-more]').length > 1")
+    assert page.page.evaluate("document.documentElement.scrollWidth") == 390
+    tables = page.page.evaluate(
+        r"""() => [...document.querySelectorAll(".scroll")].filter(each => each.offsetParent)
+          .map(each => ({
+            name: each.ariaLabel,
+            wide: each.scrollWidth > each.clientWidth + 1,
+            hint: each.previousElementSibling.checkVisibility(),
+            numbers: [...each.querySelectorAll("tbody td")].filter(cell => {
+              const { left, right } = cell.getBoundingClientRect();
+              return /\d/.test(cell.textContent) && left >= 0 && right <= innerWidth;
+            }).length,
+          }))"""
+    )
+    assert len(tables) >= 3
+    for table in tables:
+        assert table["hint"] == table["wide"], table
+        assert table["numbers"] >= 2, table
+    wide = page.page.locator(".scroll[data-more]").first
+    hint = page.page.locator(".more:visible").first
+    assert hint.inner_text() == "more columns →"
+    seen = page.page.locator(".more:visible").count()
+    wide.evaluate("each => { each.scrollLeft = each.scrollWidth }")
+    page.page.wait_for_function(
+        "seen => [...document.querySelectorAll('.more')]"
+        ".filter(each => each.checkVisibility()).length === seen - 1",
+        arg=seen,
+    )
+
+
+def test_unreadable_answers_are_told_before_anything_else(
+    data: Annotations, tmp_path: Path, open_page: Open
+) -> None:
+    def half(instance: Instance) -> str:
+        return truth(instance) if instance.index % 2 else "It is on the left."
+
+    make_run(tmp_path / "half", data, half)
+    make_run(tmp_path / "fewer", data, lambda each: half(each) if each.index else truth(each))
+    for name, told in (("half", True), ("fewer", False)):
+        migbench("report", tmp_path / name, "--out", tmp_path / "page.html")
+        for view in ("summary", "gallery"):
+            page = open_page(tmp_path / "page.html", f"view={view}", width=390, height=844)
+            head = page.page.locator("main > .warning")
+            assert head.count() == told
+            if told:
+                assert "5 of 10 answers hold no box that can be read (5 unreadable)" in (
+                    head.inner_text()
+                )
+                assert f"migbench doctor --run {tmp_path / name}" in head.inner_text()
+                box = head.bounding_box()
+                assert box is not None
+                assert box["y"] + box["height"] < 844
+
+
 def test_everything_that_can_be_used_has_a_name(report: Path, open_page: Open) -> None:
     page = open_page(report, "view=gallery")
     page.page.keyboard.press("f")
