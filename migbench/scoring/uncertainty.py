@@ -44,11 +44,6 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     high: float
     method: Method
 
-    @property
-    def margin(self) -> float:
-        """Half the interval's width, in points."""
-        return (self.high - self.low) / 2
-
 
 @dataclass(frozen=True)
 class Sums:

@@ -101,6 +101,13 @@ COMMANDS = (
 )
 
 
+def test_names_that_leave_no_room_stand_above_their_figures(runs: Path) -> None:
+    narrow = printed(runs, "table one a-rather-long-name --published --intervals", 44)
+    assert max(len(line) for line in narrow.splitlines()) <= 44
+    assert re.search(r"^  qwen2-vl-7b \(a-rather-long-name\)\n {4}.* 0\.00", narrow, re.MULTILINE)
+    assert "docs/statistics.md" in narrow
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_fit_a_terminal_of_80_columns(runs: Path, command: str) -> None:
     narrow = printed(runs, command, 80)

@@ -34,6 +34,7 @@ from migbench.scoring import (
     Paired,
     compare,
     compare_groups,
+    coverage_of,
 )
 from migbench.scoring import (
     LabelledRun as Side,
@@ -197,6 +198,7 @@ def _facts(run: LabelledRun) -> Iterator[tuple[str, str]]:
     yield "Run", f"{encodable(str(stored.folder))}, SHA-256 of its content {scores.run}"
     yield "Status", f"{manifest.status}, begun {manifest.created}"
     yield "Model", ", ".join(filter(None, (model.name, model.checkpoint, model.revision)))
+    yield "Instances", f"{coverage_of(scores)} were asked"
     yield "Asked", f"{settings.evaluator}, {settings.strategy}, prompts {settings.prompts}"
     generation = msgspec.to_builtins(model.generation)
     yield "Generation", ", ".join(f"{name} {value}" for name, value in generation.items())

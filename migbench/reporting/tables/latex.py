@@ -25,12 +25,12 @@ DOCUMENT = r"""\documentclass[10pt]{article}
 PREAMBLE = r"""% \usepackage{booktabs}
 \begingroup
 \fontsize{8}{9.5}\selectfont
-\ifdim\linewidth<430pt \fontsize{7}{8.5}\selectfont\fi
-\ifdim\linewidth<385pt \fontsize{6}{7.5}\selectfont\fi
 \setlength{\tabcolsep}{1pt}"""
-"""The eleven columns of Table 1 fit into lines of 330 points and more in these sizes."""
-NAMES = r"0.16\linewidth"
-"""Width of the names of rows."""
+NARROW = r"""\ifdim\linewidth<430pt \fontsize{7}{8.5}\selectfont\fi
+\ifdim\linewidth<385pt \fontsize{6}{7.5}\selectfont\fi"""
+"""In these sizes the eleven columns of Table 1 fit into lines of 345 points and more."""
+FEW = 6
+"""Columns that leave more room."""
 LONG = 16
 """Characters of a word that needs no more places to break it than LaTeX finds."""
 PART = 8
@@ -44,6 +44,7 @@ def latex(table: Table, *, standalone: bool = False) -> str:
     """
     lines = [
         PREAMBLE,
+        *[NARROW] * (len(table.layout.columns) > FEW),
         rf"\begin{{tabular*}}{{\linewidth}}{{{_specification(table.layout)}}}",
         r"\toprule",
         *_heads(table.layout),
@@ -95,7 +96,8 @@ def _sections(table: Table) -> Iterator[str]:
 
 def _row(table: Table, row: Row) -> str:
     name, *others = map(_broken, row.labels)
-    labels = [rf"\parbox[t]{{{NAMES}}}{{\raggedright {name}\strut}}", *others]
+    width = 0.3 if len(table.layout.columns) <= FEW else 0.16
+    labels = [rf"\parbox[t]{{{width}\linewidth}}{{\raggedright {name}\strut}}", *others]
     figures = (
         _figure(cell, row, column.key)
         for cell, column in zip(

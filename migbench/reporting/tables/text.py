@@ -21,12 +21,12 @@ def text(table: Table, width: int | None = None) -> str:
     figures stand above these. Without a ``width`` a table is as wide as it is.
     """
     layout = table.layout
-    above = width is not None and _is_too_wide(_Block(table), width)
+    above = width is not None and _is_too_wide(_Block(table, width), width)
     blocks: list[_Block] = []
     start, end = 0, len(layout.columns)
     while start < end:
         for stop in range(end, start, -1):
-            block = _Block(_with_columns(table, start, stop), above)
+            block = _Block(_with_columns(table, start, stop), width, labels_above=above)
             if width is None or stop == start + 1 or block.width <= width:
                 break
         blocks.append(block)
@@ -50,8 +50,9 @@ def _is_too_wide(block: _Block, width: int) -> bool:
 class _Block:
     """Some columns of a table, with the labels of all its rows before or above them."""
 
-    def __init__(self, table: Table, labels_above: bool = False) -> None:
-        """Lay it out."""
+    def __init__(self, table: Table, width: int | None, *, labels_above: bool = False) -> None:
+        """Lay it out; lines of prose are broken at ``width``."""
+        self._broken_at = width
         layout = table.layout
         self._heads = layout.heads()
         self.labels = 1 if labels_above else len(layout.labels)
@@ -93,7 +94,7 @@ class _Block:
 
     def _aligned(self, line: Sequence[str]) -> str:
         if len(line) == 1:
-            return line[0]
+            return paragraph(line[0], self._broken_at, INDENT)
         return "  ".join(
             cell.ljust(width) if place < self.labels else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(line, self.widths, strict=True))
