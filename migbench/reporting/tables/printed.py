@@ -31,7 +31,10 @@ def _row(layout: Layout, table: PublishedTable, printed: PublishedRow) -> Row:
         annotations=table.annotations or AS_PRINTED,
         ranked=printed.section != "Human",
         sampled=printed.sampled,
-        facts={"evaluator": printed.evaluator, "strategy": printed.strategy},
+        # Other benchmarks have no evaluators of ours.
+        facts={"evaluator": printed.evaluator, "strategy": printed.strategy}
+        if table.annotations
+        else {},
     )
 
 

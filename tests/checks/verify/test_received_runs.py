@@ -139,6 +139,7 @@ def test_the_viewer_serves_no_image_of_a_received_run(theirs: Path) -> None:
         "difficulty": None,
         "bootstrap": None,
         "title": None,
+        "names": (),
         "published": False,
         "seed": 0,
     }
