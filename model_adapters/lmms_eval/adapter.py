@@ -17,7 +17,7 @@ from migbench.messages import (
 )
 from model_adapters.batching import Batches, Waiting
 from model_adapters.lmms_eval.loading import load
-from model_adapters.lmms_eval.model import ImagesAs, Model
+from model_adapters.lmms_eval.model import ImagesAs, ListModel
 from model_adapters.lmms_eval.order import InOrder
 
 __all__ = ["LmmsEvalAdapter"]
@@ -71,7 +71,7 @@ class LmmsEvalAdapter:
         loaded = load(
             checkpoint, str(model_args), {**settings, **given}, batch_size, simple=bool(simple)
         )
-        model = Model(loaded, ImagesAs(images), counts_tokens=batch_size == 1)
+        model = ListModel(loaded, ImagesAs(images), counts_tokens=batch_size == 1)
         self._model = InOrder(model, checkpoint)
         self._close = model.close
         self._thread = DaemonThreads(1, "lmms-eval")

@@ -18,7 +18,7 @@ from migbench.messages import (
 )
 from model_adapters.lmms_eval.loading import untyped
 
-__all__ = ["FAILURE", "ImagesAs", "Model"]
+__all__ = ["FAILURE", "ImagesAs", "ListModel"]
 
 FAILURE = "[LMMS_EVAL_"
 """What lmms-eval's models for servers begin a text with that stands in for a missing answer."""
@@ -38,7 +38,7 @@ class ImagesAs(StrEnum):
     DECODED = "decoded"
 
 
-class Model:
+class ListModel:
     """A started class. ``counts_tokens``: its count of an answer's tokens includes no padding."""
 
     def __init__(self, loaded: Any, images: ImagesAs, *, counts_tokens: bool = True) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from migbench.dialects import find_dialect
 from migbench.integrations.lmms_eval.suites.answer_log import AnswerLog, open_log
-from migbench.integrations.lmms_eval.suites.chat_model import Asked
+from migbench.integrations.lmms_eval.suites.chat_model import MigbenchChat
 from migbench.integrations.lmms_eval.suites.requests import to_request
 from migbench.messages import Answer, Generation, ModelError, Request
 from migbench.models.resolving import Overrides, resolve_model
@@ -120,13 +120,13 @@ class Echo:
 @pytest.fixture
 def bridge(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a model for lmms-eval that asks this adapter."""
-    started: list[Asked] = []
+    started: list[MigbenchChat] = []
 
-    def make(adapter: Any, **more: Any) -> Asked:
+    def make(adapter: Any, **more: Any) -> MigbenchChat:
         monkeypatch.setattr(
             "migbench.integrations.lmms_eval.suites.chat_model.start_adapter", lambda model: adapter
         )
-        asked = Asked(MODEL, **more)
+        asked = MigbenchChat(MODEL, **more)
         started.append(asked)
         return asked
 
@@ -135,7 +135,7 @@ def bridge(monkeypatch: pytest.MonkeyPatch) -> Any:
         asked.close()
 
 
-def instances(asked: Asked, texts: Sequence[str], **settings: Any) -> list[Any]:
+def instances(asked: MigbenchChat, texts: Sequence[str], **settings: Any) -> list[Any]:
     asked.task_dict = {"task": {"test": texts}}
     return [
         SimpleNamespace(args=("", user, settings, number, "task", "test"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from msgspec.structs import replace as with_fields
 
 from migbench.asking.questions import Question
 from migbench.boxes import Order, Original
-from migbench.data.annotations import Annotations, Instance
+from migbench.data.annotations import Instance
 from migbench.dialects import Dialect, Reason, load_dialects
 from migbench.dialects.dialect import OtherForm
 from migbench.dialects.findings import find_boxes
@@ -106,7 +106,10 @@ class AnswerFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_answers(
-    settings: Settings, questions: Sequence[Question], lines: Lines, annotations: Annotations
+    settings: Settings,
+    questions: Sequence[Question],
+    lines: Lines,
+    cluster_of: Callable[[Instance], int],
 ) -> tuple[list[RawAnswer], AnswerFormat]:
     """The raw answer for every target, in the syntax that most answers use, and their format."""
 
@@ -115,7 +118,7 @@ def parse_answers(
             make_scorer(settings, "standard", None, None), dialect=raw_dialect(dialect, syntax)
         )
         return [
-            RawAnswer(*found, annotations.cluster_of(found[0]))
+            RawAnswer(*found, cluster_of(found[0]))
             for question in questions
             for found in scorer.predict(question, lines)
         ]

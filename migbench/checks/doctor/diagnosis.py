@@ -13,7 +13,7 @@ from migbench.checks.doctor.bias import Bias, estimate_bias
 from migbench.checks.doctor.conventions import candidates
 from migbench.checks.doctor.findings import Finding, findings, is_ok
 from migbench.checks.doctor.image_order import ImageOrder, MultiImageQuery, check_image_order
-from migbench.checks.doctor.ranking import Ranking, Sample, rank
+from migbench.checks.doctor.ranking import AnsweredBox, Ranking, rank
 from migbench.checks.doctor.scenes import SCALE, Kind, kind_of, write_scenes
 from migbench.data.images import DataLocation, locate_data
 from migbench.dialects import PromptSet
@@ -51,7 +51,7 @@ def diagnose(plan: Plan, run: Run) -> Diagnosis:
     """What the answers to the doctor's scenes show."""
     settings = run.settings
     model = settings.model
-    answers, form = parse_answers(settings, plan.questions, run.lines, plan.annotations)
+    answers, form = parse_answers(settings, plan.questions, run.lines, plan.annotations.cluster_of)
     ranking = _ranking(answers, plan.data, model.dialect.convention)
     bias, images = None, None
     if ranking and not ranking.is_chance:
@@ -76,7 +76,7 @@ def _ranking(
 ) -> Ranking | None:
     """Of every convention, from all targets that were answered; None without any box."""
     samples = [
-        Sample(each.numbers, _size(each, data), each.instance.box, each.cluster)
+        AnsweredBox(each.numbers, _size(each, data), each.instance.box, each.cluster)
         for each in answers
         if each.is_answered
     ]

@@ -32,10 +32,10 @@ EQUAL = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class AnsweredBox:
     """An answer's numbers, the known box, and the size of the image that holds it.
 
-    ``numbers`` is None where the answer has no box. Samples of one ``cluster`` share images.
+    ``numbers`` is None where the answer has no box. Answers of one ``cluster`` share images.
     """
 
     numbers: Numbers | None
@@ -143,7 +143,7 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
         return self.p > CHANCE
 
 
-def rank(samples: Sequence[Sample], tried: Sequence[Convention], seed: int = 0) -> Ranking:
+def rank(samples: Sequence[AnsweredBox], tried: Sequence[Convention], seed: int = 0) -> Ranking:
     """All samples under all conventions, of which the first is the declared one.
 
     The p value is that of the greatest of all conventions' mean IoUs when boxes are shuffled among
@@ -194,7 +194,7 @@ def gap(differences: FloatArray, clusters: Sequence[int]) -> Gap | None:
     return Gap(*(0.0 if abs(each) < EQUAL else each for each in (sums.mean, low, high)))
 
 
-def _unit(convention: Convention, sample: Sample) -> Box:
+def _unit(convention: Convention, sample: AnsweredBox) -> Box:
     if sample.numbers is None:
         return Box(0.0, 0.0, 0.0, 0.0)
     return convention.to_unit(sample.numbers, sample.size)

@@ -71,7 +71,9 @@ def check_stored_run(
     """
     settings = run.settings
     data = annotations_of(run, annotations)
-    answers, form = parse_answers(settings, questions_of(settings, data), run.lines, data)
+    answers, form = parse_answers(
+        settings, questions_of(settings, data), run.lines, data.cluster_of
+    )
     folder = image_folder(run, images)
     boxes = [
         BoxNumbers(each.numbers, _size(each, folder.file if folder else None), each.cluster)

@@ -23,7 +23,7 @@ from migbench.util.json_files import encodable_json
 PATTERN = "*_samples_migbench_*.jsonl"
 
 
-class Sample(msgspec.Struct, frozen=True):
+class LoggedSample(msgspec.Struct, frozen=True):
     """One line of a log, as far as it matters here.
 
     ``resps`` holds the answer as the model gave it, where filters have changed it.
@@ -47,7 +47,7 @@ class _Logged:
     """A sample, what it answers, and where it stands."""
 
     where: str
-    sample: Sample
+    sample: LoggedSample
     reference: Reference
 
 
@@ -78,7 +78,7 @@ def _read(file: Path) -> Iterator[_Logged]:
         where = f"{file}:{number}"
         try:
             # lmms-eval writes numbers (NaN) that are not JSON, which only this decoder takes.
-            sample = msgspec.convert(encodable_json(json.loads(line)), Sample)
+            sample = msgspec.convert(encodable_json(json.loads(line)), LoggedSample)
             reference = msgspec.json.decode(sample.target, type=Reference)
         except (ValueError, RecursionError, msgspec.DecodeError) as error:
             raise DataError(f"{where}: no sample of migbench's tasks ({error})") from error

@@ -23,7 +23,7 @@ from migbench.checks.doctor.conventions import (
     known_frames,
 )
 from migbench.checks.doctor.numbers import BoxNumbers, number_statistics
-from migbench.checks.doctor.ranking import Sample, helps, rank
+from migbench.checks.doctor.ranking import AnsweredBox, helps, rank
 from migbench.cli.model_options import _frame, chosen_dialect, dialect_options
 from migbench.dialects import Dialect, PromptSet, find_dialect, load_dialects
 from migbench.dialects.syntax import Syntax
@@ -88,7 +88,7 @@ def test_exact_answers_fit_their_convention_wholly(
     scenes: list[tuple[Box, Size]], convention: Convention
 ) -> None:
     samples = [
-        Sample(convention.from_unit(box, size), size, box, place)
+        AnsweredBox(convention.from_unit(box, size), size, box, place)
         for place, (box, size) in enumerate(scenes)
     ]
     ranking = rank(samples, candidates(convention))
@@ -116,7 +116,7 @@ def test_a_model_of_middling_skill_is_not_accused(
         seen = (other if rng.random() < 1 / 3 else truth) * (1, y[0], 1, y[1])
         answered = Box(*(seen + rng.normal(0, 0.03, 4)).tolist())
         samples.append(
-            Sample(convention.from_unit(answered, size), size, Box(*truth.tolist()), place)
+            AnsweredBox(convention.from_unit(answered, size), size, Box(*truth.tolist()), place)
         )
     ranking = rank(samples, candidates(convention))
     assert not ranking.is_chance
@@ -132,7 +132,7 @@ def test_pixels_and_thousandths_coincide_on_images_of_a_thousand_pixels() -> Non
     for place in range(30):
         x, y = rng.uniform(0, 0.6, 2)
         box = Box(x, y, x + 0.3, y + 0.2)
-        samples.append(Sample(Convention().from_unit(box), size, box, place))
+        samples.append(AnsweredBox(Convention().from_unit(box), size, box, place))
     ranking = rank(samples, EVERY)
     assert ranking.best.convention == Convention()
     equal = {tied.name for tied in ranking.tied}
@@ -142,7 +142,7 @@ def test_pixels_and_thousandths_coincide_on_images_of_a_thousand_pixels() -> Non
 
 def test_one_scene_tells_nothing_of_others() -> None:
     box = Box(0.1, 0.2, 0.4, 0.9)
-    ranking = rank([Sample((100, 200, 400, 900), Size(500, 300), box, 0)], EVERY)
+    ranking = rank([AnsweredBox((100, 200, 400, 900), Size(500, 300), box, 0)], EVERY)
     assert ranking.best.gap is None
     assert all(not each.is_worse for each in ranking.ranked)
     assert ranking.is_chance

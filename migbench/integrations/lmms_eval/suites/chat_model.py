@@ -30,7 +30,7 @@ from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.runner import GIVE_UP_AFTER, request_key
 from migbench.util.plain_text import describe
 
-__all__ = ["Asked", "model_class", "model_manifest"]
+__all__ = ["MigbenchChat", "model_class", "model_manifest"]
 
 NAME = "migbench"
 """What lmms-eval calls it: ``--model migbench --model_args model=migician``."""
@@ -41,7 +41,7 @@ Watch = Callable[[int, int], None]
 """Called with how many of how many requests are over."""
 
 
-class Asked:
+class MigbenchChat:
     """What `model_class` adds to lmms-eval's base class.
 
     ``model`` is a model, or the name of one (a profile, a checkpoint, or with ``adapter`` any
@@ -170,7 +170,7 @@ class Asked:
 class _Work:
     """A list of requests under way, and what came of each."""
 
-    def __init__(self, model: Asked, requests: Sequence[Any], rounds: bool) -> None:
+    def __init__(self, model: MigbenchChat, requests: Sequence[Any], rounds: bool) -> None:
         self._model = model
         self._waiting = iter(enumerate(requests))
         self._rounds = rounds
@@ -251,8 +251,8 @@ def _messages(
 
 @cache
 def model_class() -> Any:
-    """The class that lmms-eval wants: its own base with `Asked` over it. Imports lmms-eval."""
-    return type("MigbenchModel", (Asked, import_module("lmms_eval.api.model").lmms), {})
+    """The class that lmms-eval wants: its own base under `MigbenchChat`. Imports lmms-eval."""
+    return type("MigbenchModel", (MigbenchChat, import_module("lmms_eval.api.model").lmms), {})
 
 
 def model_manifest() -> Any:
