@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
+import psutil
 import pytest
 import yaml
 from command_line import migtrain_command as migtrain
@@ -22,6 +24,7 @@ from migbench.errors import DataError, UsageError
 from migtrain.recipe.estimate import estimate_training
 from migtrain.recipe.mixtures import DataMixture, SourceSpec, find_mixture
 from migtrain.recipe.prepare import Prepared, PreparedSource, read_prepared
+from migtrain.recipe.run import started
 from migtrain.recipe.stages import TrainingPlace, complete_stage, count_steps, read_stage
 
 # The authors' values
@@ -267,6 +270,18 @@ def test_without_a_gpu_it_says_so(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     done = migtrain("run", 1, "--data", out, "--model", "x", "--out", tmp_path / "out")
     assert (done.status, "torch sees no GPU" in done.err) == (2, True)
+
+
+def test_a_stopped_training_ends_with_all_of_its_processes(tmp_path: Path) -> None:
+    """Also those that it has started: they would go on, and hold the GPUs."""
+    command = ["sh", "-c", "sleep 100 & echo $!; wait"]
+    children = []
+    with suppress(KeyboardInterrupt), started(command, tmp_path, on_cpu=True) as process:
+        assert process.stdout is not None
+        children.append(psutil.Process(int(process.stdout.readline())))
+        raise KeyboardInterrupt
+    (child,) = children
+    assert psutil.wait_procs([child], timeout=1)[0] or child.status() == psutil.STATUS_ZOMBIE
 
 
 # Ablations

@@ -51,8 +51,8 @@ class LazyCommands(click.Group):
 
 @click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="migtrain")
-@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
-def cli(debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.", expose_value=False)
+def cli() -> None:
     """Train multi-image grounding models, and merge their checkpoints.
 
     What comes out is scored by migbench: migbench run --model CHECKPOINT --data MIG --out RUN

@@ -52,6 +52,8 @@ def command(
         recipe = msgspec.structs.replace(recipe, workers=workers)
     recipe = recipe if steps is None else recipe.with_steps(steps)
     is_main = os.environ.get("RANK", "0") == "0"  # set by torchrun
+    if is_main:
+        echo(recipe.title)
     trained = train(recipe, out, max_minutes=max_minutes, log=_show if is_main else _ignore)
     if not trained.finished:
         echo(

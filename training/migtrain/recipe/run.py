@@ -70,7 +70,7 @@ def train_stage(run: StageRun, show: Callable[[str], None] = lambda line: None) 
     command = _command(run, on_cpu)
     with (
         (run.out / LOG).open("a", encoding="utf-8") as log,
-        _started(command, run.out, on_cpu) as process,
+        started(command, run.out, on_cpu) as process,
     ):
         counted = _follow(process, run.examples, log.write, show)
     if process.returncode != 0:
@@ -90,7 +90,7 @@ def evaluate(model: Path, data: Path, out: Path) -> int:
 
 
 @contextmanager
-def _started(command: Sequence[str], folder: Path, on_cpu: bool) -> Iterator[subprocess.Popen[str]]:
+def started(command: Sequence[str], folder: Path, on_cpu: bool) -> Iterator[subprocess.Popen[str]]:
     """A training that has been started in a folder, and that ends with the block.
 
     It starts processes of its own, one a GPU, which would outlive it: all of them make one group.
