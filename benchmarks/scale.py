@@ -27,7 +27,7 @@ LARGEST = 4_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """One size's figures: CPU seconds of finding the answers, and of all else that scoring does.
+    """One size's figures: CPU seconds of reading the answers, and of all else that scoring does.
 
     ``hash_seconds`` are those of the run's hash, a part of scoring; ``links_seconds`` those of
     holding every line against its link, which `migbench verify` does beside.
@@ -59,7 +59,7 @@ def measure(answers: int, small: Path, folder: Path, seed: int) -> Size:
 
 def show(sizes: Sequence[Size]) -> str:
     """The table; ratios are to the size before, as multiples of what it has more answers."""
-    header = ["Answers", "Find s", "Score s", "of it hash", "Links s", "Answers/s", "Peak MB"]
+    header = ["Answers", "Read s", "Score s", "of it hash", "Links s", "Answers/s", "Peak MB"]
     header += ["x time", "x MB", "x answers"]
     rows = []
     for before, one in zip([None, *sizes], sizes, strict=False):

@@ -33,7 +33,7 @@ def why_no_box(
 ) -> Boxless:
     """Why answers to these questions hold no box in the declared dialect."""
     model = settings.model
-    answers, form = parse_answers(settings, questions, lines, annotations)
+    answers, form = parse_answers(settings, questions, lines, annotations.cluster_of)
     whys = sorted(without_box(model, form), key=lambda each: each.severity is not Severity.PROBLEM)
     reason = " ".join(each.text for each in whys[:1]) or "no answer holds one"
     if max(form.outcomes, key=lambda each: form.outcomes[each], default=None) is Outcome.UNREADABLE:
