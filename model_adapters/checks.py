@@ -23,4 +23,4 @@ def require_pixel_bounds(min_pixels: int | None, max_pixels: int | None) -> None
     """Raise `AdapterError` for bounds that are not positive, or in the wrong order."""
     require_positive(min_pixels=min_pixels, max_pixels=max_pixels)
     if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
-        raise AdapterError(f"min_pixels ({min_pixels}) exceeds max_pixels ({max_pixels})")
+        raise AdapterError(f"--min-pixels ({min_pixels}) exceeds --max-pixels ({max_pixels})")

@@ -118,6 +118,15 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,79}")
 _SEGMENT_WORDS = re.compile(r"[A-Za-z0-9]+")
 
 
+_OPTIONS = {
+    "adapter": "--adapter",
+    "base_url": "--endpoint",
+    "checkpoint": "--model",
+    "model": "--model",
+}
+"""Settings that have an option of their own."""
+
+
 def refuse_secrets(settings: Mapping[str, Any]) -> None:
     """Raise `UsageError` where a setting holds a secret, or a key in place of a variable's name.
 
@@ -125,7 +134,7 @@ def refuse_secrets(settings: Mapping[str, Any]) -> None:
     """
     for name, value, reason in _secrets(settings):
         keep_secret(value)
-        raise UsageError(f"setting {name}: {reason}")
+        raise UsageError(f"{_OPTIONS.get(name, f'setting {name}')}: {reason}")
 
 
 def refuse_secrets_of(model: Model) -> None:
@@ -201,13 +210,13 @@ _FOR_A_VARIABLE = (
 )
 _BY_NAME = (
     "looks like a secret, which a run's manifest must not hold; have the adapter read it from an "
-    "environment variable (openai: api_key_env=VARIABLE)"
+    "environment variable (openai: --model-arg api_key_env=VARIABLE)"
 )
 _IN_ADDRESS = (
     "the address looks as if a secret were in it, which a run's manifest must not hold; give it "
     "without user name, parameters and keys, and put the key into an environment variable "
-    "(openai: api_key_env=VARIABLE); an address whose path has to hold it goes into one as a whole "
-    "(openai: base_url_env=VARIABLE)"
+    "(openai: --model-arg api_key_env=VARIABLE); an address whose path has to hold it goes into "
+    "one as a whole (openai: --model-arg base_url_env=VARIABLE)"
 )
 
 

@@ -26,7 +26,7 @@ from migbench.models.resolving import (
 )
 from migbench.runs.environment import new_manifest
 from migbench.runs.findings import FindingKind
-from migbench.runs.fingerprints import fingerprint_of_checkpoint
+from migbench.runs.fingerprints import fingerprint_of_adapter, fingerprint_of_checkpoint
 from migbench.runs.manifest import MANIFEST, Manifest, Status, read_manifest
 from migbench.runs.opening import open_run, refuse_other_settings
 from migbench.runs.patience import PATIENCE
@@ -183,9 +183,23 @@ def is_finished(plan: Plan, out: Path) -> bool:
     return (
         manifest.status == "complete"
         and not differences(manifest.settings, settings, serving)
-        and manifest.environment.checkpoint == fingerprint_of_checkpoint(plan.settings.model)
+        and _is_same_model(manifest, plan.settings.model)
         and all(each.kind is not FindingKind.CHANGED for each in stored_findings(out, manifest))
         and all_answered(plan, Run(out).lines)
+    )
+
+
+def _is_same_model(manifest: Manifest, model: Model) -> bool:
+    """Whether a model that would be started now is the run's, as far as that is known before.
+
+    A run of an earlier version may not know its processor's frame; only servers cannot be asked.
+    """
+    environment, dialect = manifest.environment, manifest.settings.model.dialect
+    is_open = dialect.needs_size and manifest.settings.model.frame_from is None
+    return (
+        environment.checkpoint == fingerprint_of_checkpoint(model)
+        and environment.adapter == fingerprint_of_adapter(model)
+        and not (is_open and not environment.servers)
     )
 
 

@@ -84,7 +84,7 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True):
         require(self.concurrency >= 1, f"concurrency {self.concurrency}: at least 1 is expected")
         require(
             self.send_images in SEND_IMAGES,
-            f"send_images {self.send_images}: {' or '.join(SEND_IMAGES)}",
+            f"--send-images {self.send_images}: {' or '.join(SEND_IMAGES)}",
         )
         require(
             self.timeout > 0, f"timeout {self.timeout}: a number of seconds above 0 is expected"

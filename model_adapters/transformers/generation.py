@@ -241,6 +241,6 @@ def _release_cached_memory() -> None:
 
 def _does_not_fit(prompt: Prompt) -> str:
     return (
-        f"out of memory on a single request of {prompt.length} tokens: lower max_pixels, or choose "
-        "dtype=bfloat16 or a device with more memory"
+        f"out of memory on a single request of {prompt.length} tokens: lower --max-pixels, or "
+        "choose dtype=bfloat16 or a device with more memory"
     )

@@ -91,7 +91,7 @@ def token_bytes(model: Any) -> int:
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
     except AttributeError as error:
         raise AdapterError(
-            f"batch_size=auto cannot be worked out for this model ({error}): give a number"
+            f"--batch-size auto cannot be worked out for this model ({error}): give a number"
         ) from error
     key_value_heads = getattr(config, "num_key_value_heads", None) or heads
     keys_and_values = 2 * layers * key_value_heads * size

@@ -50,7 +50,8 @@ class TransformersSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Check the settings."""
         if self.batch_size != "auto" and not is_positive(self.batch_size):
             raise AdapterError(
-                f"batch_size must be a whole number of at least 1, or auto, not {self.batch_size!r}"
+                "--batch-size must be a whole number of at least 1, or auto, not "
+                f"{self.batch_size!r}"
             )
         require_positive(preparing_threads=self.preparing_threads)
         require_pixel_bounds(self.min_pixels, self.max_pixels)

@@ -37,7 +37,7 @@ def engine_arguments(settings: VllmSettings) -> dict[str, Any]:
     more = dict(settings.engine_args or {})
     if repeated := sorted(_SETTINGS.keys() & more):
         flags = ", ".join(f"{name} is set by {_SETTINGS[name]}" for name in repeated)
-        raise AdapterError(f"engine_args: {flags}")
+        raise AdapterError(f"--engine-args: {flags}")
     limits = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
     processing = {name: limit for name, limit in limits.items() if limit is not None}
     processing |= more.pop("mm_processor_kwargs", None) or {}
@@ -97,4 +97,4 @@ def check_names(arguments: Collection[str], known: Collection[str]) -> None:
             continue
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else "`vllm serve --help=all` lists them"
-        raise AdapterError(f"engine_args: vLLM has no engine argument {name}; {hint}")
+        raise AdapterError(f"--engine-args: vLLM has no engine argument {name}; {hint}")

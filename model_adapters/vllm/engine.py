@@ -164,7 +164,9 @@ class Engine:
         """Why one chat gets no answer, and what to do about it."""
         message = shortened(bottom(error))
         if any(words in message for words in _TOO_LONG):
-            return f"{message.rstrip('.')}: raise max_model_len, or lower max_pixels"
+            return (
+                f"{message.rstrip('.')}: raise --engine-args max_model_len, or lower --max-pixels"
+            )
         return f"vLLM refuses the request: {message}"
 
     def _end(self) -> str:

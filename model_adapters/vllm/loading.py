@@ -21,8 +21,8 @@ _VERSIONS = "vllm>=0.32,<0.34"
 """What this was written for and tested with."""
 
 _MEMORY_REMEDY = (
-    "lower max_model_len, max_pixels or --engine-args max_num_seqs, raise --engine-args "
-    "gpu_memory_utilization (0.9 by default), or spread the model with --engine-args "
+    "lower --engine-args max_model_len, --max-pixels or --engine-args max_num_seqs, raise "
+    "--engine-args gpu_memory_utilization (0.9 by default), or spread the model with --engine-args "
     "tensor_parallel_size"
 )
 

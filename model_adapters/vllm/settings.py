@@ -91,4 +91,4 @@ class VllmSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.image_cache_mb < 0:
             raise AdapterError(f"image_cache_mb must be 0 or more, not {self.image_cache_mb}")
         if not isinstance(self.engine_args, Mapping | None):
-            raise AdapterError("engine_args: a mapping of vLLM's engine arguments is expected")
+            raise AdapterError("--engine-args: a mapping of vLLM's engine arguments is expected")

@@ -127,7 +127,7 @@ def test_a_prompt_that_is_too_long_is_refused_with_the_remedy(
 ) -> None:
     told = refusal(vllm, about(images[:shown], "x" * (CONTEXT - 30 * shown)), loop)
     assert str(CONTEXT) in told
-    assert "raise max_model_len, or lower max_pixels" in told
+    assert "raise --engine-args max_model_len, or lower --max-pixels" in told
 
 
 def test_an_answer_cut_by_the_context_is_no_answer(

@@ -36,7 +36,7 @@ def test_too_little_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     folder = tiny_qwen2_vl.build(tmp_path / "long", sizes=sizes)
     capfd.readouterr()
     told = reason(folder, capfd, engine_args=ENGINE)
-    assert "no memory is left for answering: lower max_model_len" in told
+    assert "no memory is left for answering: lower --engine-args max_model_len" in told
     assert "1100000" in told
 
 

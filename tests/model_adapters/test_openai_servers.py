@@ -459,7 +459,7 @@ def test_addresses_of_no_use_are_refused(base_url: Any, reason: str) -> None:
 
 
 def test_images_go_as_bytes_or_by_path() -> None:
-    with pytest.raises(AdapterError, match="send_images url: bytes or by-path"):
+    with pytest.raises(AdapterError, match="--send-images url: bytes or by-path"):
         OpenAIAdapter(checkpoint="m", base_url="http://127.0.0.1:1/v1", send_images="url")
 
 

@@ -267,7 +267,7 @@ def test_a_request_that_does_not_fit_alone_says_what_to_change(
     generate.before = exhaust
     outcomes = answers(adapter, [ask(images[:2])] * 3)
     assert [type(outcome) for outcome in outcomes] == [ModelError] * 3
-    assert "lower max_pixels" in str(outcomes[0])
+    assert "lower --max-pixels" in str(outcomes[0])
     generate.before = lambda batch_size: None
     assert texts(answers(adapter, [ask(images[:2])])), "the adapter goes on afterwards"
 
@@ -431,10 +431,13 @@ def test_beams_are_searched(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
-        ({"batch_size": "8"}, "batch_size must be a whole number of at least 1"),
+        ({"batch_size": 0}, "--batch-size must be a whole number of at least 1"),
+        ({"batch_size": "8"}, "--batch-size must be a whole number of at least 1"),
         ({"max_pixels": -1}, "max_pixels must be"),
-        ({"min_pixels": 9000, "max_pixels": 8000}, "min_pixels (9000) exceeds max_pixels (8000)"),
+        (
+            {"min_pixels": 9000, "max_pixels": 8000},
+            "--min-pixels (9000) exceeds --max-pixels (8000)",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:

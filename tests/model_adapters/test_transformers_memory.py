@@ -102,5 +102,5 @@ def test_a_model_of_unknown_shape_needs_a_number() -> None:
     class Model:
         config: Any = Shapeless()
 
-    with pytest.raises(AdapterError, match="batch_size=auto cannot be worked out"):
+    with pytest.raises(AdapterError, match="--batch-size auto cannot be worked out"):
         token_bytes(Model())

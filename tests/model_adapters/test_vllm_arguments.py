@@ -68,7 +68,7 @@ def test_settings_reach_the_engine() -> None:
     ],
 )
 def test_what_has_a_setting_is_not_set_twice(name: str, flag: str) -> None:
-    with pytest.raises(AdapterError, match=f"engine_args: {name} is set by {flag}"):
+    with pytest.raises(AdapterError, match=f"--engine-args: {name} is set by {flag}"):
         arguments_for("a/b", engine_args={name: 1})
 
 
@@ -115,9 +115,9 @@ def test_what_is_no_lora_adapter_is_named(tmp_path: Path, content: str | None) -
         ({"max_images": 0}, "max_images must be a whole number of at least 1"),
         ({"max_model_len": -1}, "max_model_len must be"),
         ({"preparing_threads": 1.5}, "preparing_threads must be"),
-        ({"engine_args": "seed=1"}, "engine_args: a mapping"),
+        ({"engine_args": "seed=1"}, "--engine-args: a mapping"),
         ({"image_cache_mb": -1}, "image_cache_mb must be"),
-        ({"min_pixels": 9, "max_pixels": 4}, r"min_pixels \(9\) exceeds max_pixels \(4\)"),
+        ({"min_pixels": 9, "max_pixels": 4}, r"--min-pixels \(9\) exceeds --max-pixels \(4\)"),
         ({"engine_args": {"max_num_seqs": "many"}}, "max_num_seqs must be"),
     ],
 )

@@ -147,7 +147,7 @@ def test_long_words_are_shortened_to_one_line(engine: type[NoEngine]) -> None:
 def test_an_argument_that_vllm_does_not_know_is_named(engine: type[NoEngine]) -> None:
     told = reason(engine_args={"max_num_seq": 3})
     assert (
-        told == "engine_args: vLLM has no engine argument max_num_seq; did you mean max_num_seqs?"
+        told == "--engine-args: vLLM has no engine argument max_num_seq; did you mean max_num_seqs?"
     )
 
 
