@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +36,16 @@ class Usage:
     output: str
 
 
-def measured(command: Sequence[str], errors: Path, limit: float = _TIME_LIMIT) -> Usage:
+def measured(
+    command: Sequence[str],
+    errors: Path,
+    limit: float = _TIME_LIMIT,
+    *,
+    accepted: Container[int] = (0,),
+) -> Usage:
     """Run a command to its end, in ``limit`` seconds; ``errors`` takes its stderr.
 
-    Raises RuntimeError if it fails.
+    Raises RuntimeError if its exit status is none of the ``accepted``.
     """
     started = time.monotonic()
     output = errors.with_suffix(".out")
@@ -52,7 +58,7 @@ def measured(command: Sequence[str], errors: Path, limit: float = _TIME_LIMIT) -
         finally:
             watch.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    if process.returncode not in accepted:
         last_words = errors.read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{' '.join(command)}: exit status {process.returncode}\n{last_words}")
     return Usage(

@@ -129,7 +129,10 @@ def test_either_a_model_or_a_run() -> None:
         (("--run", ".", "--dialect", "gemini"), "--dialect is about --model"),
         (("--run", ".", "--model-arg", "a=1"), "--model-arg is about --model"),
         (("--run", "."), "is not a run"),
-        (("--model", "centre", "--adapter", "no-such"), "--adapter no-such: choose from"),
+        (
+            ("--model", "centre", "--adapter", "no-such"),
+            "--adapter no-such: there is none of this name; choose from",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(

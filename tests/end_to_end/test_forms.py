@@ -44,7 +44,8 @@ def runs(
     for evaluator, strategy in FORMS:
         out = done[evaluator, strategy] = folder / f"{evaluator}-{strategy}"
         run = migbench(*command(mini, checkpoint, out, evaluator, strategy))
-        assert run.status == 0, run.err
+        # An untrained model's answers hold no box, which a run warns of.
+        assert (run.status, "hold no box" in run.err) in ((0, False), (1, True)), run.err
     return done
 
 
@@ -102,7 +103,7 @@ def test_a_run_of_many_turns_goes_on_at_any_turn(
     edit_manifest(cut, as_at_the_start)  # As a killed process leaves it.
     (cut / "answers.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]) + lines[-1][:20])
     done = migbench(*command(mini, checkpoint, cut, "polling", "cot"))
-    assert done.status == 0, done.err
+    assert (done.status, "hold no box" in done.err) == (1, True), done.err
 
     def answers(run: Path) -> dict[tuple[str, int], str]:
         read = map(json.loads, (run / "answers.jsonl").read_text().splitlines())

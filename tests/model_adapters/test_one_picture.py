@@ -16,7 +16,7 @@ from support.image_kinds import KINDS, Pixels, write
 
 from migbench.integrations.lmms_eval.hooks import doc_to_messages, doc_to_visual
 from migbench.messages import ImageFile, Request
-from model_adapters.lmms_eval.model import ImagesAs, Model
+from model_adapters.lmms_eval.model import ImagesAs, ListModel
 from model_adapters.openai.images import ImageEncoder, data_url, file_url
 from model_adapters.transformers.loading import load
 from model_adapters.transformers.prompts import Preparer
@@ -120,7 +120,7 @@ def by_lmms_eval(file: ImageFile) -> list[Pixels]:
         is_simple = False
 
     request = Request((file, "?"))
-    model = Model(Loaded(), ImagesAs.PATH)
+    model = ListModel(Loaded(), ImagesAs.PATH)
     document = {"parts": [{"text": None, "image": str(file.path)}]}
     given = [
         model._chat(request)[0]["content"][0]["url"],

@@ -29,6 +29,7 @@ from migbench.messages import (
     ServerDown,
 )
 from model_adapters.openai.adapter import OpenAIAdapter
+from model_adapters.openai.settings import OpenAISettings
 
 KEY = "sk-very+secret/0123456789"
 WHERE = Request(("Where?",))
@@ -536,7 +537,7 @@ def test_settings_of_no_use_are_refused(settings: dict[str, Any], reason: str) -
 
 
 def test_a_run_may_be_resumed_with_other_settings_of_how_the_server_is_reached() -> None:
-    settings = set(inspect.signature(OpenAIAdapter).parameters)
+    settings = set(inspect.signature(OpenAISettings).parameters)
     assert settings - OpenAIAdapter.SERVING == {
         "checkpoint",
         "omit_fields",
