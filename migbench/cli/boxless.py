@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from migbench.asking.questions import Question
 from migbench.data.annotations import Annotations
+from migbench.runs.answer_lines import Lines
 from migbench.runs.settings import Settings
-from migbench.runs.store import Lines
 
 if TYPE_CHECKING:
     from migbench.checks.doctor.boxless import Boxless

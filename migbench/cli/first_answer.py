@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from migbench.asking.questions import Question
 from migbench.boxes import Box
+from migbench.runs.answer_lines import Lines
 from migbench.scoring import SampleScore, Scorer
-from migbench.scoring.scorer import Lines
 from migbench.util.escaping import visible
 
 _ANSWER = 300

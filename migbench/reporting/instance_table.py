@@ -15,10 +15,9 @@ import msgspec
 
 from migbench.boxes import Box
 from migbench.errors import UsageError
-from migbench.runs.answer_lines import AnswerLine
+from migbench.runs.answer_lines import AnswerLine, Lines
 from migbench.scoring import SampleScore as Judgement
 from migbench.scoring.scored_run import ScoredRun
-from migbench.scoring.scorer import Lines
 from migbench.util import escaping
 from migbench.util.files import replaced
 

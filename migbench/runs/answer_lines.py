@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -50,6 +51,10 @@ class AnswerLine(msgspec.Struct, frozen=True, kw_only=True):
                 f"has more: it was not stored so; `migbench verify` tells what was changed"
             )
         return Size(*self.sizes[image])
+
+
+Lines = Mapping[tuple[str, int], AnswerLine]
+"""Stored answers by question and turn."""
 
 
 class _StoredLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -24,6 +24,7 @@ from migbench.models.resolving import (
     with_known_frame,
     with_resizing,
 )
+from migbench.runs.answer_lines import Lines
 from migbench.runs.environment import new_manifest
 from migbench.runs.findings import FindingKind
 from migbench.runs.fingerprints import fingerprint_of_adapter, fingerprint_of_checkpoint
@@ -35,7 +36,7 @@ from migbench.runs.preflight import preflight, refuse_problems
 from migbench.runs.replay import replay
 from migbench.runs.runner import Progress, Runner
 from migbench.runs.settings import differences
-from migbench.runs.store import Lines, Run, RunStore
+from migbench.runs.store import Run, RunStore
 from migbench.runs.stored import stored_findings
 from migbench.runs.unused import removed_if_unused
 from migbench.runs.watchdog import SLOW_AFTER

@@ -66,7 +66,7 @@ class ChainEnd:
 
 
 @dataclass
-class Lines:
+class ChainReport:
     """What the links of a file say, its lines being looked at from the first to the last.
 
     Numbers of lines count from 1; ``count`` leaves out blank lines, which an editor may add and
@@ -89,9 +89,9 @@ class Lines:
     at_seal: str = ""
 
 
-def inspect(lines: Iterable[bytes], sealed: int | None = None) -> Lines:
+def inspect(lines: Iterable[bytes], sealed: int | None = None) -> ChainReport:
     """Hold stored lines against their links; ``sealed`` is the number of lines of the seal."""
-    found = Lines()
+    found = ChainReport()
     before = ""
     for number, line in enumerate(lines, start=1):
         if not line.endswith(b"\n"):

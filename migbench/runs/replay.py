@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from migbench.asking.dialogue import Dialogue
 from migbench.asking.questions import Strategy, Turn
-from migbench.runs.answer_lines import AnswerLine
-
-Lines = Mapping[tuple[str, int], AnswerLine]
-"""Stored answers by question and turn."""
+from migbench.runs.answer_lines import AnswerLine, Lines
 
 
 def replay(

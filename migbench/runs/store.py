@@ -28,9 +28,6 @@ from migbench.runs.served import Servers
 from migbench.runs.settings import Settings
 from migbench.util.durable_file import DurableFile
 
-Lines = dict[tuple[str, int], AnswerLine]
-"""Answers by question and turn."""
-
 
 class Run:
     """A stored run, read-only: its manifest, and its answers by question and turn."""
@@ -39,7 +36,7 @@ class Run:
         """Read the folder. Raises `DataError` where it is not a run, naming file and line."""
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self.lines: Lines = {}
+        self.lines: dict[tuple[str, int], AnswerLine] = {}
         for line in read_lines(folder / ANSWERS):
             _keep(self.lines, line)
 
@@ -49,7 +46,7 @@ class Run:
         return self.manifest.settings
 
 
-def _keep(lines: Lines, line: AnswerLine) -> None:
+def _keep(lines: dict[tuple[str, int], AnswerLine], line: AnswerLine) -> None:
     place = (line.question, line.turn)
     known = lines.get(place)
     # A late failure (a second attempt, an old process) never hides an answer.

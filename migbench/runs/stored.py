@@ -10,7 +10,7 @@ from pathlib import Path
 from migbench.runs.answer_lines import decode_line
 from migbench.runs.answers_file import ANSWERS, raw_lines
 from migbench.runs.findings import Finding, changed, remark, unsealed
-from migbench.runs.hash_chain import Lines, Seal, inspect, manifest_digest
+from migbench.runs.hash_chain import ChainReport, Seal, inspect, manifest_digest
 from migbench.runs.manifest import MANIFEST, MOST_BYTES, Manifest
 from migbench.util.input_files import read_bytes
 from migbench.util.json_files import INVALID
@@ -63,7 +63,7 @@ def history_findings(manifest: Manifest) -> Iterator[Finding]:
         yield Finding(each.kind, "history", f"{each.message} ({each.at})")
 
 
-def _line_ends(path: Path, lines: Lines) -> Iterator[Finding]:
+def _line_ends(path: Path, lines: ChainReport) -> Iterator[Finding]:
     if lines.carriage_returns:
         other = lines.changed or lines.displaced
         yield changed(
@@ -74,7 +74,7 @@ def _line_ends(path: Path, lines: Lines) -> Iterator[Finding]:
         )
 
 
-def _against_seal(path: Path, lines: Lines, seal: Seal, running: bool) -> Iterator[Finding]:
+def _against_seal(path: Path, lines: ChainReport, seal: Seal, running: bool) -> Iterator[Finding]:
     more = lines.count - seal.lines
     if more < 0:
         yield changed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,14 +15,11 @@ from migbench.data.annotations import Instance
 from migbench.dialects import Dialect, ParsedAnswer, parse
 from migbench.messages import Answer, ImageFile, Size
 from migbench.models.corrections import Correction
-from migbench.runs.answer_lines import AnswerLine
+from migbench.runs.answer_lines import AnswerLine, Lines
 from migbench.runs.replay import replay
 from migbench.scoring.outcomes import Flag, Outcome, Prediction
 
 HIT_AT = 0.5
-
-Lines = Mapping[tuple[str, int], AnswerLine]
-"""Stored answers by question and turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from migbench.errors import UsageError
 from migbench.models.credentials import refuse_secrets
 from migbench.models.resolving import resolve_model
 from migbench.runs.answer_lines import AnswerLine, decode_line, encode_line
-from migbench.runs.hash_chain import ChainEnd, Lines, inspect, manifest_digest
+from migbench.runs.hash_chain import ChainEnd, ChainReport, inspect, manifest_digest
 from migbench.runs.run_hash import content_hash
 
 TEXTS = st.lists(st.text(max_size=8), min_size=1, max_size=6)
@@ -31,7 +31,7 @@ def linked(texts: list[str]) -> tuple[list[bytes], ChainEnd]:
     return lines, end
 
 
-def holds(found: Lines, end: ChainEnd) -> bool:
+def holds(found: ChainReport, end: ChainEnd) -> bool:
     """Whether lines are those that a seal was set on."""
     intact = not (found.changed or found.displaced or found.torn or found.unsealed)
     return intact and found.count == end.lines and found.at_seal == end.link

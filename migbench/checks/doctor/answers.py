@@ -23,9 +23,8 @@ from migbench.dialects.dialect import OtherForm
 from migbench.dialects.findings import find_boxes
 from migbench.dialects.parsing import final_part_of
 from migbench.dialects.syntax import Syntax, plain
-from migbench.runs.answer_lines import AnswerLine
+from migbench.runs.answer_lines import AnswerLine, Lines
 from migbench.runs.settings import Settings
-from migbench.runs.store import Lines
 from migbench.scoring import Flag, Interval, Outcome
 from migbench.scoring.outcomes import Prediction
 from migbench.scoring.scored_run import make_scorer

@@ -13,8 +13,8 @@ from migbench.checks.doctor.numbers import BoxNumbers, number_statistics
 from migbench.checks.doctor.stored_run import against
 from migbench.data.annotations import Annotations
 from migbench.dialects import Dialect, PromptSet, load_dialects
+from migbench.runs.answer_lines import Lines
 from migbench.runs.settings import Settings
-from migbench.runs.store import Lines
 from migbench.scoring import Outcome
 
 _MOST = 3
