@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adapters.test_one_picture import vllm_decodes
 from PIL import Image
-from support.image_kinds import KINDS, write
+from support.image_kinds import KINDS, vllm_decodes, write
 from vllm.multimodal.media import ImageMediaIO
 
 from migbench.boxes import SmartResized

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
-from support.image_kinds import KINDS, Pixels, write
+from PIL import Image
+from support.image_kinds import KINDS, Pixels, vllm_decodes, write
 
 from migbench.integrations.lmms_eval.hooks import doc_to_messages, doc_to_visual
 from migbench.messages import ImageFile, Request
@@ -28,22 +28,6 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "images.md"
 
 
 # What decodes on the way
-
-
-def vllm_decodes(image: Image.Image) -> Pixels:
-    """As vLLM has done since June 2026: turned by EXIF, transparency on white, all else by Pillow.
-
-    Source: ``ImageMediaIO.load_bytes`` and ``convert_image_mode`` of vLLM 0.32, which take what is
-    RGB already as it is. `tests/in_vllm/test_images.py` holds this against them.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB":
-        return np.asarray(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        image = Image.new("RGB", image.size, (255, 255, 255))
-        image.paste(layered, mask=layered.getchannel("A"))
-    return np.asarray(image.convert("RGB"))
 
 
 def llama_cpp_decodes(image: Image.Image) -> Pixels:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from migbench.messages import ImageFile
 
@@ -202,3 +202,19 @@ def write(folder: Path, kind: str) -> tuple[ImageFile, Pixels]:
     path = folder / "image.bin"
     path.write_bytes(content)
     return ImageFile("images/image.bin", path), pixels
+
+
+def vllm_decodes(image: Image.Image) -> Pixels:
+    """As vLLM has done since June 2026: turned by EXIF, transparency on white, all else by Pillow.
+
+    Source: ``ImageMediaIO.load_bytes`` and ``convert_image_mode`` of vLLM 0.32, which take what is
+    RGB already as it is. `tests/in_vllm/test_images.py` holds this against them.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB":
+        return np.asarray(image)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        image = Image.new("RGB", image.size, (255, 255, 255))
+        image.paste(layered, mask=layered.getchannel("A"))
+    return np.asarray(image.convert("RGB"))
