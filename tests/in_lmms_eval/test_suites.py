@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -232,9 +233,10 @@ def test_rows_of_earlier_runs_stand_beside(general: General, tmp_path: Path) -> 
     assert general("table2", *chosen, out="first", lies={"muir-0": "D"}).status == 0
     done = general("table2", *chosen, "--beside", tmp_path / "first", "--format", "csv")
     assert done.status == 0, done.err
-    rows = [line.split(",") for line in done.out.splitlines()]
-    assert ["eyes (out)", "lmms-eval 0.7.3", "100.0"] in [row[1:4] for row in rows]
-    assert ["eyes (first)", "lmms-eval 0.7.3", "75.0"] in [row[1:4] for row in rows]
+    rows = {row["model"]: row for row in csv.DictReader(done.out.splitlines())}
+    for name, figure in (("eyes (out)", 100.0), ("eyes (first)", 75.0)):
+        assert rows[name]["annotations"] == "lmms-eval 0.7.3"
+        assert float(rows[name]["muirbench"]) == figure
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,10 @@ def test_the_published_answers_get_the_published_totals(
 ) -> None:
     answers = list(read_released(shared / "real_outputs" / "migician", revised))
     declare(revised.path, "migician")
-    done = evaluate(recall({each.instance.id: each.text or "" for each in answers}), "migbench")
+    done = evaluate(
+        recall({each.instance.id: each.answer.text if each.answer else "" for each in answers}),
+        "migbench",
+    )
     store_import(answers, resolve_model("migician"), revised, tmp_path / "run", "test")
     scores = score_run(Run(tmp_path / "run"), protocol="released").scores
     hits = {
