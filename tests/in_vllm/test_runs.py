@@ -104,8 +104,9 @@ def test_killed_stopped_and_resumed(checkpoint: Path, mini: Path, tmp_path: Path
 
     quickly = command(checkpoint, mini, out, at_once=64)
     done = subprocess.run(quickly, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.returncode == 1, done.stderr  # An untrained model writes no boxes.
+    assert "answers hold no box" in done.stderr
+    assert "Traceback" not in done.stderr
     complete = answers(out)
     assert more.items() <= complete.items()
     assert len(complete) == 40

@@ -26,7 +26,7 @@ def reason(checkpoint: Path, capfd: pytest.CaptureFixture[str], **settings: Any)
     assert [process for process in left if "VLLM" in process.name()] == []
     shown = capfd.readouterr()
     assert shown.out + shown.err == ""
-    assert str(checkpoint) in str(error.value) or "engine_args" in str(error.value)
+    assert str(checkpoint) in str(error.value) or "--engine-args" in str(error.value)
     return str(error.value)
 
 
