@@ -89,7 +89,11 @@ def test_the_recipes_of_the_miniature_run_for_20_steps(
     mini = tmp_path / "mini"
     assert migbench("data", "mini", mini, "--per-task", 1).status == 0
     run = ("run", "--model", start, "--data", mini, "--out", tmp_path / "run")
-    assert migbench(*run, "--max-new-tokens", 24).status == 0
+    done = migbench(*run, "--max-new-tokens", 24)
+    assert done.status == 1, done.err  # So little trained, it writes no boxes.
+    assert "answers hold no box" in done.err
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (manifest["status"], manifest["answered"]) == ("complete", manifest["questions"])
 
 
 def test_the_command_trains_and_validates(tmp_path: Path) -> None:
