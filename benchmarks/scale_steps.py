@@ -107,7 +107,7 @@ def score(folder: Path) -> dict[str, float]:
     if findings := list(stored_findings(run.folder, run.manifest)):
         raise SystemExit(findings[0].message)
     return {
-        "answers": len(scored.judgements),
+        "answers": len(scored.samples),
         "read_seconds": read - started,
         "score_seconds": done - read,
         "hash_seconds": hashed - done,

@@ -27,11 +27,9 @@ from migbench.reporting.tables import (
     run_notes,
 )
 from migbench.runs.store import Run
-from migbench.scoring import HIT, SHARES, Bootstrap, Comparison, Scores, compare
-from migbench.scoring import LabelledRun as Side
+from migbench.scoring import HIT, SHARES, Bootstrap, Comparison, RunToCompare, Scores, compare
 from migbench.scoring.scored_run import score_run
-from migbench.scoring.usage import Usage as Paid
-from migbench.scoring.usage import measured_usage as paid_costs
+from migbench.scoring.usage import Usage, measured_usage
 
 
 class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +38,7 @@ class ComparedRun(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     folder: str
     scores: Scores
-    paid: Paid
+    paid: Usage
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +86,14 @@ def command(
     scores = [run.scores for run in scored]
     labels = [label for (label,) in run_labels(runs, scores, names=names)]
     sides = [
-        Side(label, run.scores, run.judgements, run.annotations.cluster_of)
+        RunToCompare(label, run.scores, run.samples, run.annotations.cluster_of)
         for label, run in zip(labels, scored, strict=True)
     ]
     report = Report(
         runs=[
-            ComparedRun(label=label, folder=str(folder), scores=run.scores, paid=paid_costs(run))
+            ComparedRun(
+                label=label, folder=str(folder), scores=run.scores, paid=measured_usage(run)
+            )
             for label, folder, run in zip(labels, runs, scored, strict=True)
         ],
         comparisons=[

@@ -43,8 +43,7 @@ from migbench.runs.store import Run
 from migbench.runs.watchdog import SLOW_AFTER
 from migbench.scoring import DifficultySplit
 from migbench.scoring.scored_run import ScoredRun, score_run
-from migbench.scoring.usage import estimate_usage as plan_costs
-from migbench.scoring.usage import imagined_turns
+from migbench.scoring.usage import estimate_usage, imagined_turns
 from migbench.util.plain_table import plain_table
 
 what_options = together(
@@ -273,7 +272,7 @@ def _explain_errors(out: Path, errors: int, last: str, gave_up: bool) -> None:
 
 def show_plan(plan: Plan) -> None:
     """Print what a run would ask: counts by task, and one prompt of each."""
-    costs = plan_costs(plan)
+    costs = estimate_usage(plan)
     header = ["Task", "Questions", "Targets", "Image sets", "Requests", "Images shown"]
     rows = [[task, *dataclasses.astuple(cost)] for task, cost in costs.items()]
     rows.append(["all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True))])

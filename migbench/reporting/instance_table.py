@@ -16,7 +16,7 @@ import msgspec
 from migbench.boxes import Box
 from migbench.errors import UsageError
 from migbench.runs.answer_lines import AnswerLine, Lines
-from migbench.scoring import SampleScore as Judgement
+from migbench.scoring import SampleScore
 from migbench.scoring.scored_run import ScoredRun
 from migbench.util import escaping
 from migbench.util.files import replaced
@@ -71,8 +71,8 @@ def write_instances(path: Path, scored: ScoredRun) -> None:
 
 def _row_groups(scored: ScoredRun) -> Iterator[list[Row]]:
     clusters = scored.annotations.clusters
-    judgements = iter(scored.judgements)
-    while group := list(islice(judgements, _ROW_GROUP)):
+    samples = iter(scored.samples)
+    while group := list(islice(samples, _ROW_GROUP)):
         yield [_row(each, clusters[each.instance.index], scored.run.lines) for each in group]
 
 
@@ -150,8 +150,8 @@ def instances_file() -> str:
     return "instances.parquet" if has_parquet() else "instances.csv"
 
 
-def _row(judgement: Judgement, cluster: int, lines: Lines) -> Row:
-    instance, line = judgement.instance, judgement.line
+def _row(sample: SampleScore, cluster: int, lines: Lines) -> Row:
+    instance, line = sample.instance, sample.line
     return {
         "id": instance.id,
         "index": instance.index,
@@ -160,12 +160,12 @@ def _row(judgement: Judgement, cluster: int, lines: Lines) -> Row:
         "images": json.dumps(instance.images, ensure_ascii=False),
         "cluster": cluster,
         "target_image": instance.target_image + 1,
-        **_edges("truth", judgement.truth),
-        **_edges("box", judgement.prediction.box),
-        "iou": judgement.iou,
-        "outcome": judgement.outcome.value,
-        "flags": " ".join(flag.value for flag in judgement.flags),
-        "named_image": _from_one(judgement.prediction.named_image),
+        **_edges("truth", sample.truth),
+        **_edges("box", sample.prediction.box),
+        "iou": sample.iou,
+        "outcome": sample.outcome.value,
+        "flags": " ".join(flag.value for flag in sample.flags),
+        "named_image": _from_one(sample.prediction.named_image),
         "question": instance.question,
         "answer": line.text if line else None,
         "earlier_answers": json.dumps(_earlier(line, lines), ensure_ascii=False),

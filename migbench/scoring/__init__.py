@@ -5,7 +5,7 @@ from migbench.scoring.comparison import Comparison, Paired, compare, compare_gro
 from migbench.scoring.coverage import Coverage, coverage_of
 from migbench.scoring.difficulty import DifficultySplit, Level, Rule, read_split
 from migbench.scoring.intervals import with_intervals
-from migbench.scoring.joining import LabelledRun
+from migbench.scoring.joining import RunToCompare
 from migbench.scoring.metrics import HIT, METRICS, SHARES
 from migbench.scoring.outcomes import Flag, Outcome
 from migbench.scoring.protocols import DEFAULT_PROTOCOL, PROTOCOLS
@@ -32,12 +32,12 @@ __all__ = [
     "DifficultySplit",
     "Flag",
     "Interval",
-    "LabelledRun",
     "Level",
     "Outcome",
     "Paired",
     "Protocol",
     "Rule",
+    "RunToCompare",
     "SampleScore",
     "Scorer",
     "Scores",

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from migbench.data.instances import Instance
 from migbench.runs.settings import AnnotationSource
 from migbench.scoring.bootstrap import Bootstrap, resample
-from migbench.scoring.joining import Hit, LabelledRun, PairedOutcome, join
+from migbench.scoring.joining import Hit, PairedOutcome, RunToCompare, join
 from migbench.scoring.metrics import HIT
 from migbench.scoring.paired import PERMUTATIONS, difference_test, holm, macro_difference_test
 from migbench.scoring.uncertainty import Interval, Sums
@@ -86,8 +86,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    first: LabelledRun,
-    second: LabelledRun,
+    first: RunToCompare,
+    second: RunToCompare,
     *,
     bootstrap: Bootstrap | None = None,
     seed: int = 0,
@@ -121,8 +121,8 @@ def compare(
 
 
 def compare_groups(
-    first: LabelledRun,
-    second: LabelledRun,
+    first: RunToCompare,
+    second: RunToCompare,
     group_of: Callable[[Instance], str],
     bootstrap: Bootstrap | None = None,
 ) -> dict[str, Paired]:

@@ -16,7 +16,7 @@ from migbench.scoring.summary import Scores
 
 
 @dataclass(frozen=True)
-class LabelledRun:
+class RunToCompare:
     """One scored run in a comparison; ``label`` names it in messages and results."""
 
     label: str
@@ -38,7 +38,10 @@ class PairedOutcome(NamedTuple):
 
 
 def join(
-    first: LabelledRun, second: LabelledRun, group_of: Callable[[Instance], str], metric: str = HIT
+    first: RunToCompare,
+    second: RunToCompare,
+    group_of: Callable[[Instance], str],
+    metric: str = HIT,
 ) -> tuple[dict[str, list[PairedOutcome]], tuple[int, int]]:
     """The targets of both runs by group, and how many each run alone was asked for.
 
@@ -66,7 +69,7 @@ def join(
     return groups, _asked_alone(first, second)
 
 
-def _hits(run: LabelledRun, metric: str) -> dict[int, Hit]:
+def _hits(run: RunToCompare, metric: str) -> dict[int, Hit]:
     """Whether the run hits each target that counts, by the target's place in the file."""
     found: dict[int, Hit] = {}
     for each in run.samples:
@@ -78,12 +81,12 @@ def _hits(run: LabelledRun, metric: str) -> dict[int, Hit]:
     return found
 
 
-def _asked_alone(first: LabelledRun, second: LabelledRun) -> tuple[int, int]:
+def _asked_alone(first: RunToCompare, second: RunToCompare) -> tuple[int, int]:
     one, other = ({each.instance.index for each in run.samples} for run in (first, second))
     return len(one - other), len(other - one)
 
 
-def _refuse_what_differs(first: LabelledRun, second: LabelledRun) -> None:
+def _refuse_what_differs(first: RunToCompare, second: RunToCompare) -> None:
     ours, theirs = first.scores, second.scores
     sources = ours.annotations, theirs.annotations
     for alike, what, one, other in (

@@ -58,11 +58,6 @@ class ScoredRun:
     scores: Scores
     samples: Sequence[SampleScore]
 
-    @property
-    def judgements(self) -> Sequence[SampleScore]:
-        """The same, for modules that are yet to be changed."""
-        return self.samples
-
 
 def score_run(
     run: Run,

@@ -19,8 +19,7 @@ from migbench.runs.importing import read_released, store_import
 from migbench.runs.plan import make_plan
 from migbench.runs.store import Run
 from migbench.scoring.scored_run import score_run
-from migbench.scoring.usage import estimate_usage as plan_costs
-from migbench.scoring.usage import measured_usage as paid_costs
+from migbench.scoring.usage import estimate_usage, measured_usage
 
 MODEL = """
 from migbench.messages import Answer
@@ -176,8 +175,8 @@ def test_costs_paid_are_those_that_were_planned(
     evaluator, strategy = FORMS[name]
     run = Run(runs[name])
     plan = make_plan(run.settings.model, locate_data(mini), evaluator=evaluator, strategy=strategy)
-    planned = plan_costs(plan).values()
-    paid = paid_costs(score_run(run))
+    planned = estimate_usage(plan).values()
+    paid = measured_usage(score_run(run))
     assert paid.requests == sum(cost.requests for cost in planned)
     assert paid.images_shown == sum(cost.images_shown for cost in planned)
     assert paid.prompt_tokens == 100 * paid.requests
@@ -186,7 +185,7 @@ def test_costs_paid_are_those_that_were_planned(
 
 
 def test_all_at_once_asks_less_and_single_image_chains_ask_more(runs: dict[str, Path]) -> None:
-    paid = {name: paid_costs(score_run(Run(runs[name]))) for name in FORMS}
+    paid = {name: measured_usage(score_run(Run(runs[name]))) for name in FORMS}
     assert paid["all"].requests < paid["polling"].requests < paid["cot"].requests
     assert paid["polling"].requests == 30
 
@@ -194,12 +193,12 @@ def test_all_at_once_asks_less_and_single_image_chains_ask_more(runs: dict[str, 
 def test_reused_answers_have_cost_nothing(runs: dict[str, Path]) -> None:
     lines = Run(runs["cot"]).lines.values()
     assert any(line.reused for line in lines)
-    paid = paid_costs(score_run(Run(runs["cot"])))
+    paid = measured_usage(score_run(Run(runs["cot"])))
     assert paid.requests == sum(not line.reused for line in lines)
 
 
 def test_tokens_that_were_not_counted_are_unknown(runs: dict[str, Path]) -> None:
-    paid = paid_costs(score_run(Run(runs["few"])))
+    paid = measured_usage(score_run(Run(runs["few"])))
     assert (paid.prompt_tokens, paid.cached_tokens, paid.completion_tokens) == (None, None, None)
     assert "–" in next(
         line
@@ -209,7 +208,7 @@ def test_tokens_that_were_not_counted_are_unknown(runs: dict[str, Path]) -> None
 
 
 def test_wall_time_is_that_of_the_run_not_the_sum_of_its_answers(runs: dict[str, Path]) -> None:
-    paid = paid_costs(score_run(Run(runs["polling"])))
+    paid = measured_usage(score_run(Run(runs["polling"])))
     assert paid.wall_seconds is not None
     assert 0 < paid.wall_seconds < 30  # Each of 30 answers says that it took a second.
 

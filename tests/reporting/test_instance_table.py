@@ -22,7 +22,7 @@ from migbench.data.annotations import read_annotations
 from migbench.errors import UsageError
 from migbench.reporting import instance_table
 from migbench.reporting.instance_table import write_instances
-from migbench.scoring import SampleScore as Judgement
+from migbench.scoring import SampleScore
 from migbench.scoring.scored_run import ScoredRun, score_run
 
 GROUP = record(
@@ -46,16 +46,16 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> ScoredRun:
         folder / "run", annotations, "llava-onevision-7b", "cot", lambda one: one.index != 1, 3
     )
     found = score_run(run)
-    *others, named, unasked = found.judgements
+    *others, named, unasked = found.samples
     endless = Box(0.1, -math.inf, 1e-320, math.inf)
     named = replace(named, prediction=replace(named.prediction, named_image=1, box=endless))
     return replace(found, samples=(*others, named, unasked))
 
 
-def row(scored: ScoredRun, judgement: Judgement) -> dict[str, Any]:
+def row(scored: ScoredRun, sample: SampleScore) -> dict[str, Any]:
     """What the table should say of a target."""
-    instance, line = judgement.instance, judgement.line
-    prediction = judgement.prediction
+    instance, line = sample.instance, sample.line
+    prediction = sample.prediction
     edges = ("x1", "y1", "x2", "y2")
     box = prediction.box or (None,) * 4
     named = prediction.named_image
@@ -70,11 +70,11 @@ def row(scored: ScoredRun, judgement: Judgement) -> dict[str, Any]:
         "images": json.dumps(instance.images),
         "cluster": scored.annotations.clusters[instance.index],
         "target_image": instance.target_image + 1,
-        **{f"truth_{edge}": value for edge, value in zip(edges, judgement.truth, strict=True)},
+        **{f"truth_{edge}": value for edge, value in zip(edges, sample.truth, strict=True)},
         **{f"box_{edge}": value for edge, value in zip(edges, box, strict=True)},
-        "iou": judgement.iou,
-        "outcome": judgement.outcome.value,
-        "flags": " ".join(judgement.flags),
+        "iou": sample.iou,
+        "outcome": sample.outcome.value,
+        "flags": " ".join(sample.flags),
         "named_image": None if named is None else named + 1,
         "question": instance.question,
         "answer": line.text if line else None,
@@ -84,7 +84,7 @@ def row(scored: ScoredRun, judgement: Judgement) -> dict[str, Any]:
 
 
 def test_pandas_reads_an_equal_frame(scored: ScoredRun, tmp_path: Path) -> None:
-    frame = pandas.DataFrame([row(scored, judgement) for judgement in scored.judgements])
+    frame = pandas.DataFrame([row(scored, sample) for sample in scored.samples])
     # The sample holds what a column can hold: no box, an image named, errors, answers before.
     assert frame.notna().any().all()
     assert frame[["box_x1", "named_image", "answer", "error"]].isna().any().all()
@@ -104,7 +104,7 @@ def test_json_lines_hold_the_same_rows(scored: ScoredRun, tmp_path: Path) -> Non
     # JSON has no infinity: it is written as a text.
     edges = {name: float for name in found if name.startswith("box_")}
     found = found.astype(edges)
-    frame = pandas.DataFrame([row(scored, judgement) for judgement in scored.judgements])
+    frame = pandas.DataFrame([row(scored, sample) for sample in scored.samples])
     pandas.testing.assert_frame_equal(found, frame)
 
 
@@ -121,10 +121,10 @@ def test_without_pyarrow_only_parquet_is_refused_and_says_what_to_install(
 
 def test_a_columns_type_does_not_depend_on_what_it_holds(scored: ScoredRun, tmp_path: Path) -> None:
     types = []
-    for judgements in (scored.judgements, scored.judgements[:1], scored.judgements[-1:], ()):
-        write_instances(tmp_path / "rows.parquet", replace(scored, samples=judgements))
+    for samples in (scored.samples, scored.samples[:1], scored.samples[-1:], ()):
+        write_instances(tmp_path / "rows.parquet", replace(scored, samples=samples))
         frame = pandas.read_parquet(tmp_path / "rows.parquet", dtype_backend="pyarrow")
-        assert len(frame) == len(judgements)
+        assert len(frame) == len(samples)
         types.append([str(kind) for kind in frame.dtypes])
     assert types == types[:1] * 4
 
@@ -138,7 +138,7 @@ def test_whatever_a_model_says_comes_back(
     scored: ScoredRun, tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
-    first = scored.judgements[0]
+    first = scored.samples[0]
     assert first.line is not None
     said = replace(first, line=with_answer(first.line, text=text))
     changed = replace(scored, samples=(said,))
@@ -169,7 +169,7 @@ def test_a_table_that_could_not_be_written_leaves_the_old_one(
     path = tmp_path / "rows.csv"
     write_instances(path, scored)
     before = path.read_bytes()
-    broken = replace(scored, samples=(*scored.judgements, None))  # type: ignore[arg-type]
+    broken = replace(scored, samples=(*scored.samples, None))  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
         write_instances(path, broken)
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [before]
@@ -178,7 +178,7 @@ def test_a_table_that_could_not_be_written_leaves_the_old_one(
 def test_an_answer_of_megabytes_fits(scored: ScoredRun, tmp_path: Path) -> None:
     said = [
         replace(one, line=with_answer(one.line, text="long " * 500_000))
-        for one in scored.judgements
+        for one in scored.samples
         if one.line is not None
     ]
     write_instances(tmp_path / "rows.parquet", replace(scored, samples=(*said, *said)))

@@ -15,8 +15,8 @@ from migbench.errors import UsageError
 from migbench.runs.settings import AnnotationSource
 from migbench.scoring import (
     Comparison,
-    LabelledRun,
     Outcome,
+    RunToCompare,
     SampleScore,
     compare,
     compare_groups,
@@ -34,7 +34,7 @@ Marks = Sequence[tuple[str, bool | None]]
 
 def side(
     label: str, marks: Marks, *, accept: bool = False, skip: int = 0, **changes: Any
-) -> LabelledRun:
+) -> RunToCompare:
     """A run with these results; its first ``skip`` targets were not asked for."""
     samples = [
         sample_score(ANSWERS[hit], target=instance(id=f"target-{number}", index=number, task=task))
@@ -42,7 +42,7 @@ def side(
     ][skip:]
     tasks = summarise_tasks(samples, TASKS, accept_model_errors=accept)
     scores = scores_of(tasks, model=label, accepted_model_errors=accept, **changes)
-    return LabelledRun(label, scores, samples, lambda target: target.index)
+    return RunToCompare(label, scores, samples, lambda target: target.index)
 
 
 def two(first: Marks, second: Marks, **options: Any) -> Comparison:
@@ -194,7 +194,7 @@ results = st.lists(
 )
 
 
-def quick(label: str, marks: Marks, accept: bool) -> LabelledRun:
+def quick(label: str, marks: Marks, accept: bool) -> RunToCompare:
     """As `side`, from samples that need no answer to be read."""
     samples = [_sample(number, task, hit) for number, (task, hit) in enumerate(marks)]
     tasks = summarise_tasks(samples, TASKS, accept_model_errors=accept)
@@ -202,7 +202,7 @@ def quick(label: str, marks: Marks, accept: bool) -> LabelledRun:
     scores = msgspec.structs.replace(
         template, tasks=tasks, macro=macro_average(tasks), accepted_model_errors=accept
     )
-    return LabelledRun(label, scores, samples, lambda target: target.index)
+    return RunToCompare(label, scores, samples, lambda target: target.index)
 
 
 def _sample(number: int, task: str, hit: bool | None) -> SampleScore:

@@ -29,7 +29,7 @@ from migbench.reporting.tables import level_table
 from migbench.reporting.tables.text import text
 from migbench.runs.importing import read_released, store_import
 from migbench.runs.store import Run
-from migbench.scoring import Bootstrap, Interval, LabelledRun, compare
+from migbench.scoring import Bootstrap, Interval, RunToCompare, compare
 from migbench.scoring.difficulty import LITERAL, DifficultySplit, Level, count_levels
 from migbench.scoring.scored_run import ScoredRun, score_run
 from migbench.scoring.scorer import HIT_AT
@@ -189,9 +189,9 @@ def test_scipy_is_loaded_when_it_is_needed_and_no_more_of_it(on_original: Run) -
 # --- comparisons ----------------------------------------------------------------------------------
 
 
-def sides(scored: dict[str, ScoredRun]) -> tuple[LabelledRun, LabelledRun]:
+def sides(scored: dict[str, ScoredRun]) -> tuple[RunToCompare, RunToCompare]:
     first, second = (
-        LabelledRun(name, run.scores, run.samples, run.annotations.cluster_of)
+        RunToCompare(name, run.scores, run.samples, run.annotations.cluster_of)
         for name, run in reversed(scored.items())
     )
     return first, second

@@ -22,8 +22,7 @@ from migbench.reporting.export.boxes import corner_and_size, truth_corner_and_si
 from migbench.reporting.export.facts import facts_of
 from migbench.reporting.export.json_list import JsonList
 from migbench.reporting.export.sizes import Sizes
-from migbench.scoring import SampleScore as Judgement
-from migbench.scoring import coverage_of
+from migbench.scoring import SampleScore, coverage_of
 from migbench.scoring.scored_run import ScoredRun
 from migbench.tasks import load_tasks
 from migbench.util.files import new_folder
@@ -52,19 +51,19 @@ def write(scored: ScoredRun, out: Path, wishes: Wishes) -> Sequence[str]:
         instances.write(b',\n"licenses": [],\n"categories": ')
         instances.write(msgspec.json.encode(categories.records) + b',\n"images": ')
         images, annotations, detections = JsonList(instances), JsonList(aside), JsonList(results)
-        for judgement in scored.judgements:
-            size = sizes.of_target(judgement)
-            category = categories.of(judgement)
-            images.add(_image(judgement, size))
-            annotations.add(_annotation(judgement, size, category))
-            if (box := judgement.prediction.box) is not None:
+        for sample in scored.samples:
+            size = sizes.of_target(sample)
+            category = categories.of(sample)
+            images.add(_image(sample, size))
+            annotations.add(_annotation(sample, size, category))
+            if (box := sample.prediction.box) is not None:
                 boxes += 1
                 if (numbers := corner_and_size(box, size)) is None:
                     unwritten += 1
                     continue
                 detections.add(
                     {
-                        "image_id": _number(judgement),
+                        "image_id": _number(sample),
                         "category_id": category,
                         "bbox": numbers,
                         "score": 1.0,
@@ -105,19 +104,19 @@ class _Categories:
                 for number, spec in enumerate(specs, start=1)
             ]
 
-    def of(self, judgement: Judgement) -> int:
-        return self._numbers[judgement.instance.task]
+    def of(self, sample: SampleScore) -> int:
+        return self._numbers[sample.instance.task]
 
 
-def _number(judgement: Judgement) -> int:
+def _number(sample: SampleScore) -> int:
     """From 1: COCO's own evaluation takes an annotation numbered 0 for none."""
-    return judgement.instance.index + 1
+    return sample.instance.index + 1
 
 
-def _image(judgement: Judgement, size: Size) -> dict[str, Any]:
-    instance = judgement.instance
+def _image(sample: SampleScore, size: Size) -> dict[str, Any]:
+    instance = sample.instance
     return {
-        "id": _number(judgement),
+        "id": _number(sample),
         "file_name": instance.images[instance.target_image],
         "width": size.width,
         "height": size.height,
@@ -127,17 +126,17 @@ def _image(judgement: Judgement, size: Size) -> dict[str, Any]:
     }
 
 
-def _annotation(judgement: Judgement, size: Size, category: int) -> dict[str, Any]:
-    numbers = truth_corner_and_size(judgement.truth, size)
+def _annotation(sample: SampleScore, size: Size, category: int) -> dict[str, Any]:
+    numbers = truth_corner_and_size(sample.truth, size)
     return {
-        "id": _number(judgement),
-        "image_id": _number(judgement),
+        "id": _number(sample),
+        "image_id": _number(sample),
         "category_id": category,
         "bbox": numbers,
         "area": numbers[2] * numbers[3],
         "iscrowd": 0,
         "segmentation": [],
-        "question": judgement.instance.question,
+        "question": sample.instance.question,
     }
 
 

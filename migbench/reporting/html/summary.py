@@ -32,14 +32,12 @@ from migbench.scoring import (
     DifficultySplit,
     Outcome,
     Paired,
+    RunToCompare,
     compare,
     compare_groups,
     coverage_of,
 )
-from migbench.scoring import (
-    LabelledRun as Side,
-)
-from migbench.scoring.usage import measured_usage as paid_costs
+from migbench.scoring.usage import measured_usage
 from migbench.tasks import find_task
 from migbench.util.plain_text import encodable
 
@@ -134,7 +132,7 @@ def summarise(
     tables = [table]
     if difficulty:
         tables.append(level_table(labelled, published=published, intervals=True))
-    costs = costs_cells((run.label, run.scored.scores, paid_costs(run.scored)) for run in runs)
+    costs = costs_cells((run.label, run.scored.scores, measured_usage(run.scored)) for run in runs)
     pairing = _Pairing(runs, difficulty, bootstrap, seed)
     return Summary(
         tables=tables,
@@ -259,12 +257,14 @@ class _Pairing:
             notes=[*_pair_notes(found)],
         )
 
-    def _side(self, place: int) -> Side:
+    def _side(self, place: int) -> RunToCompare:
         run = self.runs[place]
         scored = run.scored
-        return Side(run.label, scored.scores, scored.judgements, scored.annotations.cluster_of)
+        return RunToCompare(run.label, scored.scores, scored.samples, scored.annotations.cluster_of)
 
-    def _groups(self, first: Side, second: Side) -> Iterator[tuple[str, dict[str, Paired]]]:
+    def _groups(
+        self, first: RunToCompare, second: RunToCompare
+    ) -> Iterator[tuple[str, dict[str, Paired]]]:
         """The difference by what targets have in common besides their task."""
         facets: dict[str, Callable[[Instance], str]] = {
             "Images shown": lambda each: str(len(each.images))

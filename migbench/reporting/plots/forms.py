@@ -11,8 +11,7 @@ from migbench.reporting.palette import MODELS
 from migbench.reporting.plots.pairing import Contrast, Pair, contrasts_of
 from migbench.reporting.plots.style import DARK, PAGE, Drawing, add_legend, new_figure
 from migbench.reporting.plots.subjects import Plot, Subject
-from migbench.scoring import Comparison, compare, coverage_of
-from migbench.scoring import LabelledRun as Side
+from migbench.scoring import Comparison, RunToCompare, compare, coverage_of
 from migbench.scoring.comparison import Paired
 from migbench.tasks import load_tasks
 
@@ -52,11 +51,9 @@ def draw(plot: Plot) -> Drawing:
 
 
 def _compare(plot: Plot, contrast: Contrast, pair: Pair) -> Comparison:
-    def side(run: Subject) -> Side:
-        judgements = [
-            each for each in run.scored.judgements if each.instance.task in contrast.tasks
-        ]
-        return Side(run.label, run.scores, judgements, run.scored.annotations.cluster_of)
+    def side(run: Subject) -> RunToCompare:
+        samples = [each for each in run.scored.samples if each.instance.task in contrast.tasks]
+        return RunToCompare(run.label, run.scores, samples, run.scored.annotations.cluster_of)
 
     return compare(side(pair.first), side(pair.second), bootstrap=plot.bootstrap, seed=plot.seed)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from migbench.reporting.tables.rows import ends, shown
 from migbench.scoring import Comparison, Paired, Scores
-from migbench.scoring.usage import Usage as Paid
+from migbench.scoring.usage import Usage
 from migbench.tasks import find_task
 from migbench.util.plain_table import plain_table
 
@@ -60,13 +60,13 @@ def group_cells(
     return header, body
 
 
-def costs_table(runs: Iterable[tuple[str, Scores, Paid]], width: int | None = None) -> str:
+def costs_table(runs: Iterable[tuple[str, Scores, Usage]], width: int | None = None) -> str:
     """One line a run: how it asked, its macro accuracy, and what that has cost."""
     align = ["left", *["right"] * 7, *["left"] * 3]
     return plain_table(costs_cells(runs), COSTS_HEADER, align=align, width=width)
 
 
-def costs_cells(runs: Iterable[tuple[str, Scores, Paid]]) -> list[list[str]]:
+def costs_cells(runs: Iterable[tuple[str, Scores, Usage]]) -> list[list[str]]:
     """The same without the header."""
     return [
         [

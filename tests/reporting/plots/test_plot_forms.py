@@ -16,7 +16,7 @@ from migbench.reporting.plots.pairing import contrasts_of
 from migbench.reporting.plots.style import styled
 from migbench.reporting.plots.subjects import Plot, make_plot
 from migbench.runs.store import Run
-from migbench.scoring import LabelledRun, compare
+from migbench.scoring import RunToCompare, compare
 from migbench.scoring.scored_run import score_run
 from migbench.tasks import load_tasks
 
@@ -66,7 +66,7 @@ def test_evaluators_are_paired_and_only_tasks_that_differ_are_drawn(evaluators: 
 def test_accuracies_and_paired_differences_are_those_of_the_comparison(runs: Folder) -> None:
     plot = runs.plot("a-direct", "a-cot")
     first, second = (
-        LabelledRun(run.label, run.scores, run.scored.samples, run.scored.annotations.cluster_of)
+        RunToCompare(run.label, run.scores, run.scored.samples, run.scored.annotations.cluster_of)
         for run in plot.runs
     )
     expected = compare(first, second)
