@@ -81,7 +81,7 @@ def _unpack_all(
     written = sum(
         unpack(archive, wanted, folder, progress=progress).written for archive in archives
     )
-    missing = [name for name in wanted if not _is_there(folder, name)]
+    missing = [name for name in wanted if not folder.file(name).is_there]
     if missing:
         names = ", ".join(archive.name for archive in archives) or "no archive"
         raise DataError(
@@ -89,11 +89,6 @@ def _unpack_all(
             f"({names}), such as {missing[0]}; choose another commit with --revision"
         )
     return len(wanted), written
-
-
-def _is_there(folder: ImageFolder, name: str) -> bool:
-    path = folder.file(name).path
-    return path is not None and path.is_file()
 
 
 def _fetch(folder: Path, revision: str | None) -> _Snapshot:

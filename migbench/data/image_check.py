@@ -106,7 +106,7 @@ def _check_image(name: str, folder: ImageFolder, decode: bool) -> list[ImageFind
         image = folder.file(name)
     except DataError as error:
         return [ImageFinding(name, Fault.REFUSED, str(error))]
-    if image.path is None or not image.path.is_file():
+    if not image.is_there:
         return [ImageFinding(name, Fault.MISSING, f"image {name}: is not in {folder.root}")]
     try:
         size = Size(*image.open().size) if decode else image.size()

@@ -49,6 +49,11 @@ class ImageFile:
     name: str
     path: Path | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a regular file. Raises `OSError` where that cannot be looked up."""
+        return self.path is not None and self.path.is_file()
+
     def read(self) -> bytes:
         """The original file's bytes. Raises `ModelError` when the file cannot be read."""
         with _opened(self) as file, _errors_named(self, "read"):

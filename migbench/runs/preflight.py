@@ -158,11 +158,11 @@ def _images(plan: Plan) -> Iterator[str]:
     missing: list[str] = []
     for name in names:
         try:
-            path = plan.data.image(name).path
+            image = plan.data.image(name)
         except MigbenchError as error:  # It leads out of the folder, or cannot be looked up.
             yield str(error)
             return
-        if path is None or not path.is_file():
+        if not image.is_there:
             missing.append(name)
     if missing:
         more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
@@ -183,7 +183,7 @@ def _sizes(plan: Plan) -> Iterator[str]:
     for name in names[:: max(1, len(names) // _SIZES)]:
         try:
             image = plan.data.image(name)
-            if image.path is not None and image.path.is_file():
+            if image.is_there:
                 image.size()
         except MigbenchError as error:
             unreadable.append(str(error))

@@ -80,7 +80,7 @@ def _refuse_missing_images(
 ) -> None:
     """Better now than in the middle; a folder without any image still serves to replay answers."""
     names = list(dict.fromkeys(name for each in questions for name in each.images))
-    missing = [name for name in names if not _is_there(image(name))]
+    missing = [name for name in names if not image(name).is_there]
     in_pixels = declared.dialect.needs_size
     if missing and (in_pixels or len(missing) < len(names)):
         why = f"; dialect {declared.dialect.name} counts in their pixels" if in_pixels else ""
@@ -88,10 +88,6 @@ def _refuse_missing_images(
             f"{data.annotations.parent}: {len(missing)} of {len(names)} images are missing, such "
             f"as {missing[0]}{why}; `migbench data check` lists them, {DATA} names the folder"
         )
-
-
-def _is_there(image: ImageFile) -> bool:
-    return image.path is not None and image.path.is_file()
 
 
 def _document(
@@ -153,7 +149,7 @@ def _shown(path: str, decoded: bool) -> Any:
     if decoded:
         return image.open()
     # Where answers are replayed there need be no images.
-    return image.open() if _is_there(image) and image.difference() is not None else path
+    return image.open() if image.is_there and image.difference() is not None else path
 
 
 def _open(path: str) -> Any:

@@ -31,7 +31,7 @@ class Sizes:
             return kept
         name = instance.images[instance.target_image]
         file = self.images.file(name) if self.images else None
-        if file and file.path and file.path.is_file():
+        if file and file.is_there:
             return file.size()
         if self.unknown is None:
             raise UsageError(

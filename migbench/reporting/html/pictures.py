@@ -79,7 +79,7 @@ def linked(
 
     def made(picture: WantedPicture) -> Picture:
         path = folder / f"{picture.file.digest()[:16]}-{side}.jpg"
-        if picture.file.path is None or not picture.file.path.is_file():
+        if not picture.file.is_there:
             picture.file.read()  # Says what is the matter.
         if not path.is_file():
             content = thumbnail(picture.file, side)
