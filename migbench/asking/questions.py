@@ -66,6 +66,14 @@ def image_sets(questions: Iterable[Question]) -> list[list[Question]]:
     return [*sets.values()]
 
 
+def by_image_set(questions: Iterable[Question]) -> list[Question]:
+    """The questions with those on one image set together, else in their order.
+
+    A model that caches prefixes then sees every image set once.
+    """
+    return [question for group in image_sets(questions) for question in group]
+
+
 class Purpose(StrEnum):
     """What a turn is for; it decides which answer format the dialect asks for."""
 

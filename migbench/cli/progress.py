@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from threading import Event, Thread
@@ -142,10 +143,9 @@ class ProgressBar:
 
     def _say(self, first: str, *more: str) -> None:
         lines = [f"migbench: {first}", *(f"  {line}" for line in more)]
-        if self._bar is not None:
-            with self._bar.external_write_mode(file=sys.stderr):
-                for line in lines:
-                    echo_line(line, err=True)
-        else:
+        beside_bar = (
+            nullcontext() if self._bar is None else self._bar.external_write_mode(file=sys.stderr)
+        )
+        with beside_bar:
             for line in lines:
                 echo_line(line, err=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 import msgspec
 
 from migbench.asking.dialogue import Dialogue
-from migbench.asking.questions import Question, Strategy, Turn, image_sets
+from migbench.asking.questions import Question, Strategy, Turn, by_image_set
 from migbench.dialects import PromptSet, ask
 from migbench.messages import Adapter, ImageFile, Request, Size
 from migbench.models.boundary import Checked, Failure, answer_from, closed, max_concurrency_of
@@ -34,14 +34,6 @@ GIVE_UP_AFTER = 50
 
 _ALONE_SECONDS = 10.0
 """How long the first question is asked alone."""
-
-
-def by_image_set(questions: Iterable[Question]) -> list[Question]:
-    """The questions with those on one image set together, else in their order.
-
-    A model that caches prefixes then sees every image set once.
-    """
-    return [question for group in image_sets(questions) for question in group]
 
 
 @dataclass

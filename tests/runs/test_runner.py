@@ -13,7 +13,7 @@ from PIL import Image
 from test_run_store import manifest
 
 from migbench.asking.evaluators import EVALUATORS
-from migbench.asking.questions import Purpose, Question, Strategy, Turn
+from migbench.asking.questions import Purpose, Question, Strategy, Turn, by_image_set
 from migbench.asking.strategies import find_strategy
 from migbench.boxes import Box
 from migbench.data.annotations import Instance
@@ -22,7 +22,7 @@ from migbench.messages import Answer, ImageFile, ModelError, Request
 from migbench.models.resolving import Model, resolve_model
 from migbench.runs.answer_lines import AnswerLine
 from migbench.runs.opening import open_run
-from migbench.runs.runner import GIVE_UP_AFTER, Progress, Runner, by_image_set
+from migbench.runs.runner import GIVE_UP_AFTER, Progress, Runner
 from migbench.runs.store import Run, RunStore
 from migbench.scoring import PROTOCOLS, Outcome, Scorer
 

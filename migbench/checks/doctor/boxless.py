@@ -10,7 +10,7 @@ from migbench.checks.doctor.answers import AnswerFormat, holds_box, parse_answer
 from migbench.checks.doctor.conventions import flags
 from migbench.checks.doctor.findings import Severity, counted, without_box
 from migbench.checks.doctor.numbers import BoxNumbers, number_statistics
-from migbench.checks.doctor.stored_run import against
+from migbench.checks.doctor.stored_run import against, box_numbers
 from migbench.data.annotations import Annotations
 from migbench.dialects import Dialect, PromptSet, load_dialects
 from migbench.runs.answer_lines import Lines
@@ -45,16 +45,7 @@ def why_no_box(
     reason = reason.removesuffix(".")
     if form.used == form.declared:
         return Boxless(reason, next((each.flags for each in whys if each.flags), ()))
-    boxes = [
-        BoxNumbers(
-            each.numbers,
-            each.line.size(each.instance.target_image) if each.line else None,
-            each.cluster,
-        )
-        for each in answers
-        if each.numbers
-    ]
-    names = likely_dialects(form, boxes)
+    names = likely_dialects(form, box_numbers(answers))
     if names:
         return Boxless(reason, tuple(f"--dialect {name}" for name in names[:_MOST]))
     custom = flags(

@@ -6,7 +6,7 @@ as it does when answers in pixels are scored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -75,11 +75,7 @@ def check_stored_run(
         settings, questions_of(settings, data), run.lines, data.cluster_of
     )
     folder = image_folder(run, images)
-    boxes = [
-        BoxNumbers(each.numbers, _size(each, folder.file if folder else None), each.cluster)
-        for each in answers
-        if each.numbers
-    ]
+    boxes = box_numbers(answers, folder.file if folder else None)
     numbers = number_statistics(boxes, settings.model.dialect.convention)
     return StoredRunCheck(
         run=encodable(str(run.folder)),
@@ -88,6 +84,17 @@ def check_stored_run(
         numbers=numbers,
         findings=tuple(_findings(settings.model, PromptSet(settings.prompts), form, numbers)),
     )
+
+
+def box_numbers(
+    answers: Sequence[RawAnswer], image: Callable[[str], ImageFile] | None = None
+) -> list[BoxNumbers]:
+    """The numbers of all boxes, with the sizes of images that the run kept, or ``image`` finds."""
+    return [
+        BoxNumbers(each.numbers, _size(each, image), each.cluster)
+        for each in answers
+        if each.numbers
+    ]
 
 
 def _size(each: RawAnswer, image: Callable[[str], ImageFile] | None) -> Size | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from migbench.asking.questions import Question, Strategy, image_sets
+from migbench.asking.questions import Question, Strategy, by_image_set
 from migbench.asking.strategies import find_strategy
 from migbench.data.images import DataLocation
 from migbench.dialects import PromptSet, ask
@@ -60,9 +60,7 @@ def _documents(records: Any, evaluator: str) -> Any:
         )
     task = records.info.config_name
     asked = questions_by_id(data.annotations, evaluator).values()
-    # Those on one image set together, so that a model that caches prefixes sees every set once.
-    sets = image_sets(each for each in asked if each.task == task)
-    questions = [each for together in sets for each in together]
+    questions = by_image_set(each for each in asked if each.task == task)
     if not questions:
         raise DataError(f"{data.annotations}: has no instances of {task}")
     image = cache(data.image)
