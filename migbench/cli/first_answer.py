@@ -12,8 +12,6 @@ from migbench.util.escaping import visible
 
 _ANSWER = 300
 """Characters of an answer that are shown."""
-
-
 _BEYOND = 1.05
 """An edge that lies further out is no rounding."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
@@ -31,16 +31,14 @@ from migbench.data.images import Images, locate_data
 from migbench.dialects import PromptSet, ask
 from migbench.errors import UsageError
 from migbench.reporting.instance_table import instances_file, write_instances
-from migbench.runs.execution import execute
+from migbench.runs.execution import Options, execute
 from migbench.runs.manifest import MANIFEST, write_json
-from migbench.runs.patience import PATIENCE
 from migbench.runs.plan import Plan, make_plan
 from migbench.runs.preflight import preflight, refuse_problems
 from migbench.runs.run_log import RUN_LOG
 from migbench.runs.selection import questions_of
 from migbench.runs.sharding import read_shard
 from migbench.runs.store import Run
-from migbench.runs.watchdog import SLOW_AFTER
 from migbench.scoring import DifficultySplit
 from migbench.scoring.scored_run import ScoredRun, score_run
 from migbench.scoring.usage import estimate_usage, imagined_turns
@@ -195,30 +193,16 @@ def carry_out(
     accept_model_errors: bool,
     difficulty: DifficultySplit | None = None,
     silent: bool = False,
-    slow_after: float = SLOW_AFTER,
-    patience: float = PATIENCE,
-    skip_checks: tuple[str, ...] = (),
     debug: bool = False,
-    without_lock: bool = False,
-    accept_changes: bool = False,
-    name: str | None = None,
+    **options: Unpack[Options],
 ) -> ScoredRun:
     """Ask, score and keep the scores in the run folder; print them unless ``silent``.
 
-    Ends the command with status 1 where the server was down all the time, and nothing was stored.
+    ``options`` are those of `migbench.runs.execution.execute`. Ends the command with status 1 where
+    the server was down all the time, and nothing was stored.
     """
     with ProgressBar(plan, protocol, corrections, out=out, debug=debug) as bar:
-        progress = execute(
-            plan,
-            out,
-            bar.start,
-            slow_after=slow_after,
-            patience=patience,
-            skip_checks=skip_checks,
-            accept_changes=accept_changes,
-            without_lock=without_lock,
-            name=name,
-        )
+        progress = execute(plan, out, bar.start, **options)
     if progress.out_of_patience:
         echo_error(
             f"the server did not come back: {progress.last_error}; the same command goes on from "

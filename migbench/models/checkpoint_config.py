@@ -48,8 +48,14 @@ def _config(checkpoint: str, revision: str | None) -> Path | None:
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
         return folder / "config.json"
-    if checkpoint.count("/") != 1:
-        return None  # A served model's name.
+    return cached_config(checkpoint, revision) if checkpoint.count("/") == 1 else None
+
+
+def cached_config(checkpoint: str, revision: str | None) -> Path | None:
+    """The configuration of a hub's checkpoint in the hub's cache; the network is not asked.
+
+    None where it is not there, and for a served model's name.
+    """
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

@@ -117,7 +117,6 @@ _KEY_SHAPES = re.compile(
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,79}")
 _SEGMENT_WORDS = re.compile(r"[A-Za-z0-9]+")
 
-
 _OPTIONS = {
     "adapter": "--adapter",
     "base_url": "--endpoint",

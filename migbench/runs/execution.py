@@ -10,26 +10,23 @@ from pathlib import Path
 from time import monotonic
 from typing import TypedDict, Unpack
 
-import msgspec
-
 from migbench.dialects import PromptSet
 from migbench.errors import MigbenchError
 from migbench.messages import Adapter
-from migbench.models.adapters import check_settings, serving_settings, start_adapter
+from migbench.models.adapters import check_settings, start_adapter
 from migbench.models.boundary import closed
 from migbench.models.event_loop import EventLoop, Interruption
 from migbench.models.resolving import (
     Model,
     resizing_of_adapter,
-    with_known_frame,
     with_resizing,
 )
 from migbench.runs.answer_lines import Lines
 from migbench.runs.environment import new_manifest
 from migbench.runs.findings import FindingKind
-from migbench.runs.fingerprints import fingerprint_of_adapter, fingerprint_of_checkpoint
+from migbench.runs.fingerprints import fingerprint_of_checkpoint
 from migbench.runs.manifest import MANIFEST, Manifest, Status, read_manifest
-from migbench.runs.opening import open_run, refuse_other_settings
+from migbench.runs.opening import open_run, refuse_other_settings, with_known_frame_of
 from migbench.runs.patience import PATIENCE
 from migbench.runs.plan import Plan, strategy_of
 from migbench.runs.preflight import preflight, refuse_problems
@@ -123,7 +120,7 @@ def _execute(
     name: str | None = None,
 ) -> Progress:
     manifest = _manifest_of(plan, name)
-    if is_finished(plan, out):
+    if is_finished(plan, out, manifest):
         if name is not None:
             with open_run(out, manifest, without_lock=without_lock) as store:
                 store.finish("complete", seconds=0.0)
@@ -173,34 +170,32 @@ def _manifest_of(plan: Plan, name: str | None) -> Manifest:
     return new_manifest(plan.settings, len(plan.questions), images=folder, name=name)
 
 
-def is_finished(plan: Plan, out: Path) -> bool:
-    """Whether the folder holds a run under the plan's settings that is complete, and unchanged."""
+def is_finished(plan: Plan, out: Path, manifest: Manifest) -> bool:
+    """Whether the folder holds the run of this manifest, complete and unchanged."""
     if not (out / MANIFEST).exists():
         return False
-    manifest = read_manifest(out)
-    serving = serving_settings(plan.settings.model.adapter)
-    model = with_known_frame(plan.settings.model, manifest.settings.model)
-    settings = msgspec.structs.replace(plan.settings, model=model)
+    old = read_manifest(out)
+    new = with_known_frame_of(manifest, old)
     return (
-        manifest.status == "complete"
-        and not differences(manifest.settings, settings, serving)
-        and _is_same_model(manifest, plan.settings.model)
-        and all(each.kind is not FindingKind.CHANGED for each in stored_findings(out, manifest))
+        old.status == "complete"
+        and not differences(old.settings, new.settings, new.serving)
+        and _is_same_model(old, new)
+        and all(each.kind is not FindingKind.CHANGED for each in stored_findings(out, old))
         and all_answered(plan, Run(out).lines)
     )
 
 
-def _is_same_model(manifest: Manifest, model: Model) -> bool:
+def _is_same_model(old: Manifest, new: Manifest) -> bool:
     """Whether a model that would be started now is the run's, as far as that is known before.
 
     A run of an earlier version may not know its processor's frame; only servers cannot be asked.
     """
-    environment, dialect = manifest.environment, manifest.settings.model.dialect
-    is_open = dialect.needs_size and manifest.settings.model.frame_from is None
+    then, now, model = old.environment, new.environment, old.settings.model
+    is_open = model.dialect.needs_size and model.frame_from is None
     return (
-        environment.checkpoint == fingerprint_of_checkpoint(model)
-        and environment.adapter == fingerprint_of_adapter(model)
-        and not (is_open and not environment.servers)
+        then.checkpoint == now.checkpoint
+        and then.adapter == now.adapter
+        and not (is_open and not then.servers)
     )
 
 

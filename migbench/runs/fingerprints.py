@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from migbench.errors import DataError
+from migbench.models.checkpoint_config import cached_config
 from migbench.models.resolving import Model, load_profiles, resolve_model
 from migbench.util.input_files import SMALL, open_regular
 
@@ -60,8 +61,8 @@ def fingerprint_of_checkpoint(model: Model) -> str | None:
         return None
     folder = Path(model.checkpoint)
     if not folder.is_dir():
-        commit = _cached_commit(model.checkpoint, model.revision)
-        return f"commit {commit}" if commit else None
+        config = cached_config(model.checkpoint, model.revision)
+        return f"commit {config.parent.name}" if config else None
     digest = hashlib.sha256()
     try:
         for name, path in _files(folder):
@@ -91,15 +92,3 @@ def _blocks(path: Path, size: int) -> Iterator[bytes]:
         for number in range(_SAMPLES):
             file.seek(number * (size - _SAMPLE) // (_SAMPLES - 1), os.SEEK_SET)
             yield file.read(_SAMPLE)
-
-
-def _cached_commit(checkpoint: str, revision: str | None) -> str | None:
-    """The commit that the hub's cache holds under a revision; the network is not asked."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
-    except HFValidationError:
-        return None  # A served model's name, which no hub would take.
-    return Path(found).parent.name if isinstance(found, str) else None

@@ -52,13 +52,12 @@ def open_run(
     with lock_run(folder, without_lock=without_lock):
         if (folder / MANIFEST).exists():
             old = read_manifest(folder)
-            manifest = _with_known_frame(manifest, old)
-            if _changes(old, manifest) and _holds_no_answer(folder, old):
+            manifest = with_known_frame_of(manifest, old)
+            if _begins_anew(folder, old, manifest):
                 (folder / ANSWERS).unlink(missing_ok=True)  # Failures of other questions.
                 end = ChainEnd()
                 wall_seconds: float | None = 0.0
             else:
-                _refuse_changes(folder, old, manifest)
                 events = _accepted(folder, old, accept_changes)
                 manifest = resumed_manifest(manifest, old, events)
                 end = relink(folder / ANSWERS) if events else cut_torn_line(folder / ANSWERS)
@@ -156,7 +155,7 @@ def _accepted(folder: Path, manifest: Manifest, accept: bool) -> list[Event]:
     ] * (len(found) > _SHOWN)
 
 
-def _with_known_frame(manifest: Manifest, old: Manifest) -> Manifest:
+def with_known_frame_of(manifest: Manifest, old: Manifest) -> Manifest:
     """The manifest of a run that goes on, with the frame that the processor was found to use."""
     model = with_known_frame(manifest.settings.model, old.settings.model)
     settings = msgspec.structs.replace(manifest.settings, model=model)
@@ -186,15 +185,21 @@ def refuse_other_settings(folder: Path, manifest: Manifest) -> None:
     """Raise `UsageError` where the folder holds answers that were given under other settings."""
     if (folder / MANIFEST).exists():
         old = read_manifest(folder)
-        manifest = _with_known_frame(manifest, old)
-        if _changes(old, manifest) and not _holds_no_answer(folder, old):
-            _refuse_changes(folder, old, manifest)
+        _begins_anew(folder, old, with_known_frame_of(manifest, old))
 
 
-def _refuse_changes(folder: Path, old: Manifest, new: Manifest) -> None:
-    if changes := _changes(old, new):
-        raise UsageError(
-            f"{folder}: was made under other settings; choose another --out, or set back (what is "
-            "asked, by --tasks, --limit, --instance and --shard, may grow, and not shrink)\n"
-            + "\n".join(changes)
-        )
+def _begins_anew(folder: Path, old: Manifest, new: Manifest) -> bool:
+    """Whether a run without any answer takes other settings. Raises `UsageError` where it has some.
+
+    False for a run that goes on under its settings, or under such that ask more.
+    """
+    changes = _changes(old, new)
+    if not changes:
+        return False
+    if _holds_no_answer(folder, old):
+        return True
+    raise UsageError(
+        f"{folder}: was made under other settings; choose another --out, or set back (what is "
+        "asked, by --tasks, --limit, --instance and --shard, may grow, and not shrink)\n"
+        + "\n".join(changes)
+    )

@@ -30,8 +30,6 @@ from migbench.util.daemon_threads import DaemonThreads
 
 GIVE_UP_AFTER = 50
 """Failures in a row, with no answer at all, after which the model is taken to be down."""
-
-
 _ALONE_SECONDS = 10.0
 """How long the first question is asked alone."""
 
