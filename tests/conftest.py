@@ -15,6 +15,8 @@ from support.tiny_chat import Generate, Vision
 
 from migbench.data.annotations import Annotations, read_annotations
 from migbench.messages import ImageFile
+from migbench.models.resolving import resolve_model
+from migbench.runs.importing import read_released, store_import
 from migbench.util.redaction import forget_secrets
 from model_adapters import tiny_qwen2_vl
 from model_adapters.transformers.adapter import TransformersAdapter
@@ -71,6 +73,18 @@ def original(shared: Path) -> Annotations:
 def revised(shared: Path) -> Annotations:
     """UniVG-R1's revision of it, as published."""
     return read_annotations(shared / "mig_bench" / "revised_MIG_bench.json")
+
+
+@pytest.fixture(scope="session")
+def published_runs(
+    shared: Path, revised: Annotations, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The published raw answers of two models, as runs that no test writes into."""
+    folder = tmp_path_factory.mktemp("published")
+    for name, profile in {"migician": "migician", "qwen2_vl": "qwen2-vl-7b"}.items():
+        answers = read_released(shared / "real_outputs" / name, revised)
+        store_import(answers, resolve_model(profile), revised, folder / name, name)
+    return {name: folder / name for name in ("migician", "qwen2_vl")}
 
 
 @pytest.fixture(autouse=True)

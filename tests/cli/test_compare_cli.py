@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from support.command_line import migbench
 
-from migbench.data.annotations import Annotations, read_annotations
+from migbench.data.annotations import read_annotations
 from migbench.data.images import locate_data
 from migbench.mini import render
-from migbench.models.resolving import resolve_model
-from migbench.runs.importing import read_released, store_import
 from migbench.runs.plan import make_plan
 from migbench.runs.store import Run
 from migbench.scoring.scored_run import score_run
@@ -228,23 +226,15 @@ def test_resuming_adds_to_the_wall_time(runs: dict[str, Path], mini: Path, tmp_p
 # --- real answers ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def published(
-    shared: Path, revised: Annotations, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    """The published raw answers of two models, as runs."""
-    folder = tmp_path_factory.mktemp("published")
-    for name, profile in {"migician": "migician", "qwen2_vl": "qwen2-vl-7b"}.items():
-        answers = read_released(shared / "real_outputs" / name, revised)
-        store_import(answers, resolve_model(profile), revised, folder / name, name)
-    return {name: folder / name for name in ("migician", "qwen2_vl")}
-
-
 def test_migician_against_the_model_it_was_made_from(
-    published: dict[str, Path], tmp_path: Path
+    published_runs: dict[str, Path], tmp_path: Path
 ) -> None:
     content = report(
-        tmp_path / "c.json", published["qwen2_vl"], published["migician"], "--protocol", "released"
+        tmp_path / "c.json",
+        published_runs["qwen2_vl"],
+        published_runs["migician"],
+        "--protocol",
+        "released",
     )
     (comparison,) = content["comparisons"]
     macro = comparison["macro"]

@@ -22,12 +22,10 @@ from support.synthetic_runs import stored
 
 from migbench.data.annotations import Annotations
 from migbench.errors import UsageError
-from migbench.models.resolving import resolve_model
 from migbench.reporting.published import load_table
 from migbench.reporting.published.reproduction import set_beside
 from migbench.reporting.tables import level_table
 from migbench.reporting.tables.text import text
-from migbench.runs.importing import read_released, store_import
 from migbench.runs.store import Run
 from migbench.scoring import Bootstrap, Interval, RunToCompare, compare
 from migbench.scoring.difficulty import LITERAL, DifficultySplit, Level, count_levels
@@ -39,25 +37,15 @@ BOOTSTRAP = Bootstrap(draws=2000, seed=3)
 
 
 @pytest.fixture(scope="module")
-def runs(
-    shared: Path, revised: Annotations, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    """The published raw answers of two models, as runs."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name, profile in {"migician": "migician", "qwen2_vl": "qwen2-vl-7b"}.items():
-        answers = read_released(shared / "real_outputs" / name, revised)
-        store_import(answers, resolve_model(profile), revised, folder / name, name)
-    return {name: folder / name for name in ("migician", "qwen2_vl")}
+def scored(published_runs: dict[str, Path]) -> dict[str, ScoredRun]:
+    return {
+        name: score_run(Run(folder), protocol="released") for name, folder in published_runs.items()
+    }
 
 
 @pytest.fixture(scope="module")
-def scored(runs: dict[str, Path]) -> dict[str, ScoredRun]:
-    return {name: score_run(Run(folder), protocol="released") for name, folder in runs.items()}
-
-
-@pytest.fixture(scope="module")
-def resampled(runs: dict[str, Path]) -> ScoredRun:
-    return score_run(Run(runs["migician"]), protocol="released", bootstrap=BOOTSTRAP)
+def resampled(published_runs: dict[str, Path]) -> ScoredRun:
+    return score_run(Run(published_runs["migician"]), protocol="released", bootstrap=BOOTSTRAP)
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +114,10 @@ def test_resampling_agrees_with_the_formulas_on_real_answers(
         assert width(found) == pytest.approx(width(formula), rel=0.08)
 
 
-def test_the_seed_decides_the_resamples(runs: dict[str, Path], resampled: ScoredRun) -> None:
-    run = Run(runs["migician"])
+def test_the_seed_decides_the_resamples(
+    published_runs: dict[str, Path], resampled: ScoredRun
+) -> None:
+    run = Run(published_runs["migician"])
     again = score_run(run, protocol="released", bootstrap=BOOTSTRAP)
     assert again.scores == resampled.scores
     other = score_run(run, protocol="released", bootstrap=Bootstrap(draws=2000, seed=4))
@@ -253,9 +243,9 @@ BOTH_ENDS = r"\*?\d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\]"
 
 
 def test_score_prints_both_ends_and_json_has_every_interval(
-    runs: dict[str, Path], tmp_path: Path
+    published_runs: dict[str, Path], tmp_path: Path
 ) -> None:
-    done = migbench("score", runs["migician"], "--json", tmp_path / "s.json")
+    done = migbench("score", published_runs["migician"], "--json", tmp_path / "s.json")
     assert re.search(r"^Task +n +Acc@0.3 +Acc@0.5 \[95 %\] ", done.out, re.MULTILINE)
     assert len(re.findall(BOTH_ENDS, done.out)) >= 11
     content = json.loads((tmp_path / "s.json").read_text())
@@ -266,10 +256,12 @@ def test_score_prints_both_ends_and_json_has_every_interval(
             assert interval["low"] < figures[name] < interval["high"]
 
 
-def test_both_ends_stand_behind_the_figures_of_table_1(runs: dict[str, Path]) -> None:
-    plain = migbench("table", runs["migician"], runs["qwen2_vl"]).out
+def test_both_ends_stand_behind_the_figures_of_table_1(published_runs: dict[str, Path]) -> None:
+    plain = migbench("table", published_runs["migician"], published_runs["qwen2_vl"]).out
     assert not re.search(BOTH_ENDS, plain)
-    lines = migbench("table", runs["migician"], runs["qwen2_vl"], "--intervals").out.splitlines()
+    lines = migbench(
+        "table", published_runs["migician"], published_runs["qwen2_vl"], "--intervals"
+    ).out.splitlines()
     counts = [len(re.findall(BOTH_ENDS, line)) for line in lines]
     assert [count for count in counts if count] == [11, 11]
 
@@ -282,36 +274,38 @@ def test_both_ends_stand_behind_the_figures_of_table_1(runs: dict[str, Path]) ->
     ],
 )
 def test_markups_have_both_ends_in_the_cells(
-    runs: dict[str, Path], markup: str, pattern: str
+    published_runs: dict[str, Path], markup: str, pattern: str
 ) -> None:
-    chosen = (runs["migician"], runs["qwen2_vl"], "--protocol", "released")
+    chosen = (published_runs["migician"], published_runs["qwen2_vl"], "--protocol", "released")
     assert re.search(pattern, migbench("table", *chosen, "--intervals", "--format", markup).out)
 
 
-def test_csv_has_both_ends_as_columns(runs: dict[str, Path]) -> None:
-    out = migbench("table", runs["migician"], "--intervals", "--format", "csv").out
+def test_csv_has_both_ends_as_columns(published_runs: dict[str, Path]) -> None:
+    out = migbench("table", published_runs["migician"], "--intervals", "--format", "csv").out
     (row,) = csv.DictReader(io.StringIO(out))
     assert float(row["average low"]) < float(row["average"]) < float(row["average high"])
     assert float(row["region low"]) < float(row["region"]) < float(row["region high"])
 
 
-def test_table_5s_groups_have_intervals_too(runs: dict[str, Path]) -> None:
-    out = migbench("table", runs["migician"], "--intervals", "--layout", "table5").out
+def test_table_5s_groups_have_intervals_too(published_runs: dict[str, Path]) -> None:
+    out = migbench("table", published_runs["migician"], "--intervals", "--layout", "table5").out
     (line,) = (each for each in out.splitlines() if each.startswith("  migician"))
     ends = [[*map(float, each)] for each in re.findall(r"\[(\S+), (\S+)\]", line)]
     spontaneous, referential, average = (high - low for low, high in ends)
     assert average < min(spontaneous, referential)
 
 
-def test_resamples_are_named_under_the_numbers(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_resamples_are_named_under_the_numbers(
+    published_runs: dict[str, Path], tmp_path: Path
+) -> None:
     options = ("--bootstrap", "200", "--seed", "7", "--json", tmp_path / "c.json")
-    done = migbench("compare", runs["qwen2_vl"], runs["migician"], *options)
+    done = migbench("compare", published_runs["qwen2_vl"], published_runs["migician"], *options)
     assert done.status == 0, done.err
     assert "from 200 resamples, seed 7" in done.out
     (comparison,) = json.loads((tmp_path / "c.json").read_text())["comparisons"]
     assert comparison["bootstrap"] == {"draws": 200, "seed": 7}
     assert comparison["macro"]["interval"]["method"] == "bootstrap"
-    assert migbench("score", runs["migician"], "--bootstrap", "5").status == 2
+    assert migbench("score", published_runs["migician"], "--bootstrap", "5").status == 2
 
 
 # --- beside published rows ------------------------------------------------------------------------
@@ -345,12 +339,14 @@ def test_a_published_figure_inside_the_interval_is_said_to_be(on_original: Run) 
     assert not inside["correspondence"]
 
 
-def test_rows_on_other_annotations_are_refused(runs: dict[str, Path]) -> None:
-    done = migbench("published", "show", "table1", "--run", runs["migician"])
+def test_rows_on_other_annotations_are_refused(published_runs: dict[str, Path]) -> None:
+    done = migbench("published", "show", "table1", "--run", published_runs["migician"])
     assert done.status == 2
     assert "original annotations" in done.err
     assert "revised" in done.err
-    beside = migbench("published", "show", "later", "--run", runs["migician"], "--row", "UniVG-R1")
+    beside = migbench(
+        "published", "show", "later", "--run", published_runs["migician"], "--row", "UniVG-R1"
+    )
     assert beside.status == 0
 
 
